@@ -1,0 +1,33 @@
+# A fresh machine needs Python 3.11 or later, git and make; everything else is built here, in .uv and .venv.
+PYTHON ?= python3
+UV := .uv/bin/uv
+READY := .venv/.ready
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+CORES ?= all
+
+.PHONY: env test lint clean
+env: $(READY)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(READY): pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked --python "$(shell command -v $(PYTHON))"
+	@touch $@
+
+test: $(READY)
+	$(RUN) python -m pytest
+
+lint: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile
+	$(RUN) mypy
+
+results/%: $(READY) FORCE
+	@$(RUN) snakemake --cores $(CORES) $@
+	@case $@ in *.csv) cat $(@:.csv=.md);; esac
+
+FORCE:

@@ -1,0 +1,1 @@
+"""Five papers on convolutional auto-encoders, reproduced from raw images to CSV."""

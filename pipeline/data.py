@@ -1,0 +1,382 @@
+"""Shards as batches: a set that fits is read once, a larger one by windows; same samples, same order, either way."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.files import read_json
+from pipeline.params import Augment, Data
+from pipeline.shard import decode
+
+WINDOW = 65_536  # samples that are shuffled together, as far as they fit in WINDOW_BYTES
+WINDOW_BYTES = 2 << 30
+USUAL_SHAPE = (256, 384)  # of photographs that are not all of one size
+
+
+@dataclass
+class Manifest:
+    """What a split's shards hold."""
+
+    folder: Path
+    name: str
+    split: str
+    content: dict[str, Any]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self.content["splits"][self.split]
+
+    @property
+    def count(self) -> int:
+        return self.record["count"]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.content["classes"]
+
+    @property
+    def channels(self) -> int:
+        return self.content["channels"]
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def image_bytes(self) -> int:
+        height, width = self.record["shape"] or USUAL_SHAPE
+        return height * width * self.channels
+
+    @cached_property
+    def windows(self) -> list[list[int]]:
+        """Shards, in groups that are shuffled together; a small set is one window, so shuffled whole."""
+        most = min(WINDOW, WINDOW_BYTES // self.image_bytes)
+        groups: list[list[int]] = []
+        held = most
+        for i, shard in enumerate(self.record["shards"]):
+            if held + shard["count"] > most:
+                groups.append([])
+                held = 0
+            groups[-1].append(i)
+            held += shard["count"]
+        return groups
+
+    def first(self, shard: int) -> int:
+        return sum(each["count"] for each in self.record["shards"][:shard])
+
+
+def open_manifest(path: Path, split: str) -> Manifest:
+    content = read_json(path, way_out="make it again: snakemake --cores all shard")
+    if split not in content["splits"]:
+        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(content['splits'])}")
+    return Manifest(folder=path.parent, name=content["dataset"], split=split, content=content)
+
+
+class Pixels:
+    """Images of one size or of many, in one buffer of bytes; labels and masks beside them."""
+
+    def __init__(self, manifest: Manifest, shards: list[int]) -> None:
+        images, labels, masks = [], [], []
+        for shard in shards:
+            for image, label, mask in read_shard(manifest, shard):
+                images.append(image)
+                labels.append(label)
+                masks.append(mask)
+        self.channels = manifest.channels
+        self.shapes = np.array([image.shape[:2] for image in images], dtype=np.int64)
+        sizes = self.shapes.prod(axis=1)
+        self.starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.bytes = np.concatenate([image.ravel() for image in images])
+        self.masks = np.concatenate([mask.ravel() for mask in masks]) if masks[0] is not None else None
+        self.labels = _labels(labels, len(manifest.classes))
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def image(self, index: int) -> np.ndarray:
+        height, width = self.shapes[index]
+        start, stop = self.starts[index] * self.channels, self.starts[index + 1] * self.channels
+        return self.bytes[start:stop].reshape(height, width, self.channels)
+
+    def mask(self, index: int) -> np.ndarray:
+        assert self.masks is not None
+        return self.masks[self.starts[index] : self.starts[index + 1]].reshape(self.shapes[index])
+
+
+def _labels(labels: list, classes: int) -> Tensor:
+    """Class numbers (N,); or for several an image, a row of booleans (N, K); -1 where there is none."""
+    if not isinstance(labels[0], list):
+        return torch.tensor([-1 if label is None else label for label in labels])
+    several = torch.zeros(len(labels), classes, dtype=torch.bool)
+    for row, present in zip(several, labels, strict=True):
+        row[present] = True
+    return several
+
+
+def read_shard(
+    manifest: Manifest, shard: int
+) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None]]:
+    """A verified shard's samples: a scan over the headers of one buffer, without a copy of raw pixels."""
+    listed = manifest.record["shards"][shard]
+    path = manifest.folder / listed["name"]
+    way_out = f"remove {manifest.folder}, then make it again: snakemake --cores all shard"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; {way_out}") from None
+    if hashlib.sha256(content).hexdigest() != listed["sha256"]:
+        raise ValueError(f"{path} is damaged: its sha256 is not the manifest's; {way_out}")
+    sample: dict[str, bytes | memoryview] = {}
+    key, count = "", 0
+    for name, member in _members(memoryview(content)):
+        start, _, extension = name.partition(".")
+        if start != key and sample:
+            yield _sample(sample, manifest, where=f"{path}, {key}")
+            count, sample = count + 1, {}
+        key, sample[extension] = start, member
+    yield _sample(sample, manifest, where=f"{path}, {key}")
+    if count + 1 != listed["count"]:
+        raise ValueError(f"{path} has {count + 1} samples, {listed['count']} in the manifest; {way_out}")
+
+
+def _members(tar: memoryview) -> Iterator[tuple[str, memoryview]]:
+    """Names and contents of a plain tar whose checksum was verified."""
+    at = 0
+    while at + 512 <= len(tar) and tar[at]:
+        name = bytes(tar[at : at + 100]).rstrip(b"\0").decode()
+        size = int(bytes(tar[at + 124 : at + 135]), 8)
+        yield name, tar[at + 512 : at + 512 + size]
+        at += 512 + (size + 511) // 512 * 512
+
+
+def _sample(members: dict[str, Any], manifest: Manifest, *, where: str) -> tuple:
+    image = mask = label = None
+    for extension, content in members.items():
+        if extension == "cls":
+            label = int(bytes(content))
+        elif extension == "json":
+            label = json.loads(bytes(content))
+        elif extension == "mask.pgm":
+            mask = decode(bytes(content), channels=None, where=where)[:, :, 0]
+        else:
+            image = decode(bytes(content), channels=manifest.channels, where=where)
+    assert image is not None, where
+    return image, label, mask
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on the 0-255 scale with their mean taken away; divided by `std` they are what networks see."""
+
+    centred: Tensor  # (N, C, H, W)
+    std: Tensor  # (1, C, 1, 1)
+    mean: Tensor
+    label: Tensor
+    mask: Tensor | None
+    index: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        return self.centred / self.std
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """What a network gave, back on the 0-255 scale."""
+        return x.float() * self.std + self.mean
+
+
+class Images:
+    """A split that batches can be cut from, held whole or window by window."""
+
+    def __init__(
+        self, manifest: Manifest, *, stream_above_gb: float, statistics: Manifest | None = None
+    ) -> None:
+        self.manifest = manifest
+        gigabytes = manifest.count * manifest.image_bytes / 2**30
+        self.streamed = gigabytes > stream_above_gb and len(manifest.windows) > 1
+        self._held: dict[int, Pixels | Future] = {}
+        self._reader = ThreadPoolExecutor(1)
+        record = (statistics or manifest).record
+        self.mean = torch.tensor(record["mean"], dtype=torch.float32).view(1, -1, 1, 1)
+        self.std = torch.tensor(record["std"], dtype=torch.float32).clamp(min=1.0).view(1, -1, 1, 1)
+
+    def hold(self, wanted: list[int]) -> None:
+        """Begin to read these windows; of a streamed set, let the others go."""
+        if self.streamed:
+            self._held = {number: held for number, held in self._held.items() if number in wanted}
+        for number in wanted:
+            if number not in self._held:
+                self._held[number] = self._reader.submit(Pixels, self.manifest, self.manifest.windows[number])
+
+    def window(self, number: int) -> Pixels:
+        held = self._held[number]
+        if isinstance(held, Future):
+            held = self._held[number] = held.result()
+        return held
+
+    @cached_property
+    def labels(self) -> Tensor:
+        every = []
+        for number in range(len(self.manifest.windows)):
+            self.hold([number])
+            every.append(self.window(number).labels)
+        return torch.cat(every)
+
+    def crops(
+        self, indices: np.ndarray, boxes: "Boxes", *, then: int | None = None
+    ) -> tuple[np.ndarray, Tensor, Any]:
+        """Cut a box from each image: (N, size, size, C), the labels, and the masks where there are any."""
+        size, first = boxes.size, self.firsts
+        window = self.window_of(indices)
+        self.hold([*dict.fromkeys(window.tolist()), *([then] if then is not None else [])])
+        images = np.zeros((len(indices), size, size, self.manifest.channels), np.uint8)
+        masks, labels = None, []
+        for i, (number, index) in enumerate(zip(window.tolist(), indices.tolist(), strict=True)):
+            held = self.window(number)
+            local = index - first[number]
+            boxes.cut(held.image(local), images[i], i)
+            labels.append(held.labels[local])
+            if held.masks is not None:
+                masks = np.full((len(indices), size, size), 255, np.uint8) if masks is None else masks
+                boxes.cut(held.mask(local), masks[i], i)
+        return images, torch.stack(labels), masks
+
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        return np.array([self.manifest.first(group[0]) for group in self.manifest.windows])
+
+    def window_of(self, indices: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.firsts, indices, side="right") - 1
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Where to cut: places as parts of the free room, so that images of any size have one."""
+
+    size: int
+    top: np.ndarray  # (N,) in [0, 1]
+    left: np.ndarray
+    flip: np.ndarray  # (N,) bool
+    pad: int = 0
+
+    def cut(self, image: np.ndarray, into: np.ndarray, i: int) -> None:
+        """Copy the i-th box; what lies outside the image stays as `into` was."""
+        rows = self._span(image.shape[0], self.top[i])
+        columns = self._span(image.shape[1], self.left[i])
+        part = image[rows[0], columns[0]]
+        into[rows[1], columns[1]] = part
+        if self.flip[i]:
+            into[:] = into[:, ::-1].copy()
+
+    def _span(self, length: int, place: float) -> tuple[slice, slice]:
+        """The slice of the image and the slice of the crop that it fills."""
+        start = int(place * (max(length + 2 * self.pad - self.size, 0) + 1 - 1e-9))
+        start += -self.pad if length + 2 * self.pad >= self.size else (length - self.size) // 2
+        stop = start + self.size
+        low, high = max(start, 0), min(stop, length)
+        return slice(low, high), slice(low - start, high - start)
+
+
+def random_boxes(count: int, augment: Augment, chance: np.random.Generator) -> Boxes:
+    """Crops anywhere, mirrored at random where the run says so."""
+    top, left, side = chance.random((3, count))
+    return Boxes(augment.crop, top, left, (side < 0.5) & augment.flip, augment.pad)
+
+
+def central_boxes(count: int, size: int) -> Boxes:
+    """The middle of each image."""
+    middle = np.full(count, 0.5)
+    return Boxes(size, middle, middle, np.zeros(count, bool))
+
+
+def subset(images: Images, data: Data, *, seed: int) -> np.ndarray:
+    """The samples of the split that a run learns from."""
+    total = np.arange(images.manifest.count)
+    if data.fold:
+        folds = images.manifest.record.get("folds")
+        if not folds:
+            raise ValueError(f"{images.manifest.name} has no folds in split {images.manifest.split!r}")
+        return np.array(folds[seed % len(folds)])
+    if data.holdout:
+        total = held_out(images, data)[1]
+    if data.labels is None or data.labels >= len(total):
+        return total
+    return balanced(total, images.labels.numpy()[total], data.labels, seed=seed)
+
+
+def held_out(images: Images, data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """A fixed draw for validation, and the rest; at most a half of what there is."""
+    order = np.random.default_rng(1).permutation(images.manifest.count)
+    count = min(data.holdout, len(order) // 2)
+    return np.sort(order[:count]), np.sort(order[count:])
+
+
+def balanced(indices: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """`count` samples, as many of each class as can be, drawn by the seed."""
+    order = np.random.default_rng([2, seed]).permutation(len(indices))
+    rank = np.empty(len(indices), int)  # of a sample within its class, in the drawn order
+    for number in np.unique(labels):
+        own = order[labels[order] == number]
+        rank[own] = np.arange(len(own))
+    return np.sort(indices[order[np.argsort(rank[order], kind="stable")][:count]])
+
+
+class Batches:
+    """The batches of a whole training; what is in one follows from (seed, step)."""
+
+    def __init__(
+        self, images: Images, indices: np.ndarray, augment: Augment, *, batch: int, seed: int
+    ) -> None:
+        self.images, self.augment, self.seed = images, augment, seed
+        self.indices = indices
+        self.batch = min(batch, len(indices))
+        self.steps = len(indices) // self.batch  # a last, smaller batch of an epoch is left out
+        self._epoch, self._order = -1, indices
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Windows at random, and the samples at random within each."""
+        if epoch != self._epoch:
+            chance = np.random.default_rng([3, self.seed, epoch])
+            place = chance.permutation(len(self.images.firsts))[self.images.window_of(self.indices)]
+            self._order = self.indices[np.lexsort((chance.random(len(self.indices)), place))]
+            self._epoch = epoch
+        return self._order
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        epoch, number = divmod(step, self.steps)
+        order = self.order(epoch)
+        own = order[number * self.batch : (number + 1) * self.batch]
+        boxes = random_boxes(len(own), self.augment, np.random.default_rng([4, self.seed, step]))
+        return cut(self.images, own, boxes, device, then=self._next_window(order, (number + 1) * self.batch))
+
+    def _next_window(self, order: np.ndarray, position: int) -> int | None:
+        if not self.images.streamed:
+            return None
+        windows = self.images.window_of(order[position:])
+        later = windows[windows != windows[0]] if len(windows) else windows
+        return int(later[0]) if len(later) else None
+
+
+def cut(
+    images: Images, indices: np.ndarray, boxes: Boxes, device: torch.device, *, then: int | None = None
+) -> Batch:
+    """One batch, centred, channels last, on its device."""
+    pixels, label, mask = images.crops(indices, boxes, then=then)
+    mean, std = images.mean.to(device), images.std.to(device)
+    centred = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() - mean
+    return Batch(
+        centred,
+        std,
+        mean,
+        label.to(device),
+        None if mask is None else torch.from_numpy(mask).long().to(device),
+        torch.from_numpy(indices),
+    )

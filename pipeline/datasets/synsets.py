@@ -1,0 +1,3 @@
+"""ImageNet classes by kind."""
+
+SYNSETS: dict[str, tuple[str, ...]] = {}

@@ -1,0 +1,184 @@
+"""evaluate: measure a trained run under a protocol; the only stage that opens a test split."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline import metrics, track
+from pipeline.command import run_stage
+from pipeline.corrupt import MASKS
+from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest
+from pipeline.files import write_json
+from pipeline.graph import Graph, Measurement
+from pipeline.learn import commit, machine, trained
+from pipeline.objectives import corrupted
+from pipeline.train import chance, device_at_hand, precision
+
+BATCH = 100  # images at once; no result depends on it
+
+
+def evaluate(graph: Graph, name: str, seed: int) -> None:
+    """Write metrics.json: percentages, and PSNR in dB."""
+    measurement, engine = graph.measurement(name, seed), graph.params.engine
+    training, protocol = measurement.training, measurement.spec
+    torch.set_num_threads(engine.threads)
+    began, device = time.time(), device_at_hand()
+    learnt_from = open_manifest(training.shards.manifest, training.spec.data.split)
+    if protocol.split == "validation":
+        manifest = learnt_from
+        images = Images(manifest, stream_above_gb=engine.stream_above_gb)
+        indices = held_out(images, training.spec.data)[0]
+    else:
+        manifest = open_manifest(training.shards.manifest, protocol.split)
+        images = Images(manifest, stream_above_gb=engine.stream_above_gb, statistics=learnt_from)
+        indices = np.arange(manifest.count)
+    indices = indices[: protocol.images]
+    model = trained(training, learnt_from).to(device, memory_format=torch.channels_last)
+    files = [measurement.metrics]
+    with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16")
+        with autocast:
+            measured = MEASURES[training.spec.objective.name](model, images, indices, measurement, device)
+        figures = {metric: value for metric, value in measured.items() if isinstance(value, float)}
+        write_json(
+            measurement.metrics,
+            {
+                "identity": measurement.identity,
+                "protocol": measurement.protocol,
+                "dataset": training.shards.shown,
+                "split": manifest.split,
+                "images": len(indices),
+                "data_sha256": manifest.sha256,
+                "commit": commit(),
+                "metrics": measured,
+                "seconds": round(time.time() - began, 2),
+                "machine": machine(device),
+            },
+        )
+        events.log(0, figures)
+
+
+def batches(images: Images, indices: np.ndarray, size: int, device: torch.device) -> Iterator[Batch]:
+    """Central crops, in the order of the split."""
+    for first in range(0, len(indices), BATCH):
+        own = indices[first : first + BATCH]
+        yield cut(images, own, central_boxes(len(own), size), device)
+
+
+def restore(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    """PSNR of restored images, of the corrupted ones themselves, and over the masked pixels alone."""
+    spec = measurement.training.spec
+    found: dict[str, list[Tensor]] = {"psnr": [], "psnr_corrupted": [], "psnr_masked": [], "error": []}
+    for number, batch in enumerate(batches(images, indices, spec.augment.crop, device)):
+        seed = chance(measurement.training.seed, number, "restore")
+        spoiled = corrupted(batch, spec, torch.Generator(device).manual_seed(seed))
+        restored = model(spoiled).float()
+        clean = batch.pixels(batch.x)
+        found["psnr"].append(metrics.psnr(clean, batch.pixels(restored)))
+        found["psnr_corrupted"].append(metrics.psnr(clean, batch.pixels(spoiled)))
+        found["error"].append((restored - batch.x).square().mean(dim=(1, 2, 3)))
+        assert spec.corruption is not None
+        if mask_of := MASKS.get(spec.corruption.name):
+            options = vars(spec.corruption.options)
+            again = torch.Generator(device).manual_seed(seed)
+            where = mask_of(batch.centred, **options, generator=again)
+            found["psnr_masked"].append(metrics.psnr(clean, batch.pixels(restored), where=where))
+    return {name: float(torch.cat(values).nanmean()) for name, values in found.items() if values}
+
+
+def outputs(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> Tensor:
+    """A row of logits for each image: of its central crop, or the sum over random crops."""
+    size, protocol = measurement.training.spec.augment.crop, measurement.spec
+    if not protocol.crops:
+        return torch.cat([model(batch.x).float().cpu() for batch in batches(images, indices, size, device)])
+    rows = []
+    for first in range(0, len(indices), BATCH):
+        own = indices[first : first + BATCH]
+        random = np.random.default_rng([5, measurement.training.seed, first])
+        rows.append(
+            sum(
+                model(random_views(images, own, size, protocol.shrink, random, device)).float().cpu()
+                for _ in range(protocol.crops)
+            )
+        )
+    return torch.cat(rows)
+
+
+def random_views(
+    images: Images,
+    indices: np.ndarray,
+    size: int,
+    shrink: float,
+    random: np.random.Generator,
+    device: torch.device,
+) -> Tensor:
+    """A square of each image at random scale and place, mirrored at random, as networks see it."""
+    images.hold(sorted(set(images.window_of(indices).tolist())))
+    views = []
+    for index in indices.tolist():
+        number = int(images.window_of(np.array([index]))[0])
+        image = images.window(number).image(index - int(images.firsts[number]))
+        short = min(image.shape[:2])
+        side = int(random.integers(max(1, round(shrink * short)), short + 1))
+        top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
+        part = image[top : top + side, left : left + side]
+        part = part[:, ::-1] if random.random() < 0.5 else part
+        view = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None].float()
+        views.append(nn.functional.interpolate(view, (size, size), mode="bilinear", antialias=True))
+    pixels = torch.cat(views).to(device, memory_format=torch.channels_last)
+    return (pixels - images.mean.to(device)) / images.std.to(device)
+
+
+def classify(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    logits, labels = outputs(model, images, indices, measurement, device), images.labels[indices]
+    top1 = 100 * metrics.accuracy(logits, labels)
+    top5 = 100 * metrics.accuracy(logits, labels, top=min(5, logits.shape[1]))
+    return {"accuracy": top1, "error": 100 - top1, "top5_error": 100 - top5}
+
+
+def multilabel(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """Mean average precision: `map` by the step sum, `map_11` by VOC 2007's eleven points; `chance` of random scores."""
+    logits, shown = outputs(model, images, indices, measurement, device), images.labels[indices]
+    mean, each = metrics.mean_average_precision(logits, shown)
+    eleven, _ = metrics.mean_average_precision(logits, shown, measure=metrics.average_precision_11)
+    return {
+        "map": 100 * mean,
+        "map_11": 100 * eleven,
+        "chance": 100 * float(shown.float().mean(dim=0).mean()),
+        **{f"ap_{name}": 100 * value for name, value in zip(images.manifest.classes, each, strict=True)},
+    }
+
+
+def segment(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    classes, total = len(images.manifest.classes), 0
+    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+        predicted = model(batch.x).argmax(dim=1)
+        total = total + metrics.confusion(predicted.cpu(), batch.mask.cpu(), classes=classes)
+    mean, _ = metrics.mean_iou(total)
+    return {"mean_iou": 100 * mean}
+
+
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
+    "denoise": restore,
+    "classify": classify,
+    "multilabel": multilabel,
+    "segment": segment,
+}
+
+
+if __name__ == "__main__":
+    run_stage("evaluate", evaluate)

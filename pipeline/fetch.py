@@ -1,0 +1,33 @@
+"""fetch: a data set's official files, verified; from the mirror folder first, then from the network."""
+
+from pathlib import Path
+
+from pipeline.command import run_stage
+from pipeline.datasets import SOURCES
+from pipeline.files import write_json
+from pipeline.graph import Graph
+from pipeline.typed import nearest
+
+
+def fetch(graph: Graph, name: str) -> None:
+    """`name` is a source; or a data set of the user's own, which is its own source."""
+    sets = [graph.shards(each) for each in graph.params.datasets]
+    found = [each for each in sets if each.raw.name == name]
+    if not found:
+        raise ValueError(
+            f"nothing is fetched under {name!r}; {nearest(name, {each.raw.name for each in sets})}"
+        )
+    shards = found[0]
+    if shards.fetched is None:
+        raise ValueError(f"{name} is drawn at scale {graph.params.scale}; there is nothing to fetch")
+    mirror = Path(graph.params.mirror).expanduser() if graph.params.mirror else None
+    if mirror is not None and not mirror.is_dir():
+        raise ValueError(f"params.yaml: mirror is {str(mirror)!r}, which is not a folder")
+    path = Path(shards.dataset.path).expanduser() if shards.dataset.path else None
+    shards.raw.mkdir(parents=True, exist_ok=True)
+    SOURCES[shards.dataset.source].fetch(shards.raw, mirror=mirror, path=path)
+    write_json(shards.fetched, {"source": shards.dataset.source})
+
+
+if __name__ == "__main__":
+    run_stage("fetch", lambda graph, name, seed: fetch(graph, name))

@@ -1,0 +1,282 @@
+"""Who each piece of work is: its resolved specification, its key and its path, at one scale.
+
+A key is a hash of all that can change a result: the specification after the scale's caps, the data, and the key
+of what it starts from. So a changed value is another path, and no engine's bookkeeping can pass a stale result.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets import SOURCES
+from pipeline.params import STAGES, Dataset, Params, Protocol, Run
+from pipeline.typed import Choice, nearest, plain
+
+DATA = Path("data")
+RESULTS = Path("results")
+
+
+def short_hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """A data set at a scale, as deterministic tars."""
+
+    name: str
+    scale: str
+    dataset: Dataset
+    procedural: bool
+    test_images: int | None
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return DATA / self.scale / f"{self.name}-{self.key}"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def fetched(self) -> Path | None:
+        """What `fetch` leaves when the official files are there; drawn pictures need none."""
+        return None if self.procedural else self.raw / "fetched.json"
+
+    @property
+    def raw(self) -> Path:
+        source = (
+            self.dataset.source
+        )  # several data sets may be cut from one source; a user's folder is its own
+        return DATA / "raw" / (self.name if source == "folder" else source)
+
+    @property
+    def shown(self) -> str:
+        """The name that a table gives to the data."""
+        return "procedural" if self.procedural else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A run of params.yaml at a scale, for one seed."""
+
+    stage: str
+    name: str
+    seed: int
+    scale: str
+    spec: Run
+    shards: Shards
+    start: "Training | None"
+    key: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.stage}.{self.name}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.scale}/{self.stage}/{self.name}/{self.seed}-{self.key}"
+
+    @property
+    def folder(self) -> Path:
+        return RESULTS / "runs" / self.identity
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.pt"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A trained run under one protocol."""
+
+    training: Training
+    protocol: str
+    spec: Protocol
+    key: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.training.label}.{self.protocol}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.training.scale}/evaluate/{self.name}/{self.training.seed}-{self.key}"
+
+    @property
+    def folder(self) -> Path:
+        return RESULTS / "runs" / self.identity
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+
+class Graph:
+    """What params.yaml names, at its scale."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.scale = params.scales[params.scale]
+        self._made: dict[tuple, Any] = {}
+
+    def shards(self, name: str) -> Shards:
+        return self._once(("shards", name), lambda: self._shards(name))
+
+    def training(self, stage: str, name: str, seed: int) -> Training:
+        if stage not in STAGES:
+            raise ValueError(f"no stage {stage!r} trains; {nearest(stage, STAGES)}")
+        runs = self.params.runs(stage)
+        if name not in runs:
+            raise ValueError(f"{stage} has no run {name!r}; {nearest(name, runs)}")
+        return self._once((stage, name, seed), lambda: self._training(stage, name, seed))
+
+    def trainings(self, stage: str, name: str) -> list[Training]:
+        first = self.training(stage, name, 0)
+        return [self.training(stage, name, seed) for seed in range(first.spec.repeats)]
+
+    def measurement(self, label: str, seed: int) -> Measurement:
+        """`label` is stage.run.protocol."""
+        parts = label.split(".")
+        if len(parts) != 3:
+            raise ValueError(f"{label!r} is not STAGE.RUN.PROTOCOL, as in finetune.cifar10-ours.centre")
+        training = self.training(parts[0], parts[1], seed)
+        if parts[2] not in training.spec.evaluate:
+            raise ValueError(
+                f"{training.label} is not measured by {parts[2]!r}; "
+                f"{nearest(parts[2], training.spec.evaluate)}"
+            )
+        return self._once((label, seed), lambda: self._measurement(training, parts[2]))
+
+    def measurements(self, label: str) -> list[Measurement]:
+        stage, name = label.split(".")[:2] if "." in label else (label, "")
+        return [self.measurement(label, training.seed) for training in self.trainings(stage, name)]
+
+    def _once(self, name: tuple, make: Any) -> Any:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def _at_hand(self, name: str) -> str:
+        return self.scale.substitutes.get(name, name)
+
+    def _shards(self, name: str) -> Shards:
+        name = self._at_hand(name)
+        dataset, cap = self.params.datasets[name], self.scale
+        source = SOURCES[dataset.source]
+        capped = replace(dataset, images=least(dataset.images, cap.images))
+        if cap.procedural:  # drawn pictures are raw, and have the side that photographs would be stored with
+            side = least(dataset.side or source.side, cap.side)
+            capped = replace(capped, side=side, encoding="raw", path=None)
+        elif cap.side is not None and (dataset.side or source.side) > cap.side:
+            capped = replace(capped, side=cap.side)
+        key = short_hash({"dataset": plain(capped), "procedural": cap.procedural, "test": cap.test_images})
+        return Shards(
+            name=name,
+            scale=self.params.scale,
+            dataset=capped,
+            procedural=cap.procedural,
+            test_images=cap.test_images,
+            key=key,
+        )
+
+    def _training(self, stage: str, name: str, seed: int) -> Training:
+        run = self.params.runs(stage)[name]
+        spec, shards, start = self._capped(run), self.shards(run.data.set), None
+        if run.start is not None:
+            repeats = self._capped(self.params.pretrain[run.start]).repeats
+            start = self.training("pretrain", run.start, seed % repeats)
+        key = short_hash(
+            {
+                "run": {
+                    name: value for name, value in plain(spec).items() if name not in ("repeats", "evaluate")
+                },
+                "data": shards.key,
+                "start": f"{start.seed}-{start.key}" if start else None,
+            }
+        )
+        return Training(
+            stage=stage,
+            name=name,
+            seed=seed,
+            scale=self.params.scale,
+            spec=spec,
+            shards=shards,
+            start=start,
+            key=key,
+        )
+
+    def _capped(self, run: Run) -> Run:
+        cap, dataset = self.scale, self.params.datasets[self._at_hand(run.data.set)]
+        native = dataset.side or SOURCES[dataset.source].side
+        shrink = min(1.0, (cap.side or native) / native)
+        epochs = least(run.epochs, cap.epochs)
+        changes: dict[str, Any] = {
+            "data": replace(run.data, set=self._at_hand(run.data.set)),
+            "augment": replace(run.augment, crop=round(run.augment.crop * shrink)),
+            "epochs": epochs,
+            "batch": least(run.batch, cap.batch),
+            "repeats": least(run.repeats, cap.repeats),
+            "corruption": self._counted(run),
+        }
+        if run.schedule.name == "steps" and run.epochs:
+            at = tuple(epoch * epochs / run.epochs for epoch in run.schedule.options.at)
+            changes["schedule"] = Choice("steps", replace(run.schedule.options, at=at))
+        width = run.network.options.n
+        narrow = least(width, cap.width)
+        changes["network"] = Choice(run.network.name, replace(run.network.options, n=narrow))
+        if hidden := getattr(run.objective.options, "hidden", ()):
+            fewer = tuple(max(1, units * narrow // width) for units in hidden)
+            changes["objective"] = Choice(run.objective.name, replace(run.objective.options, hidden=fewer))
+        return replace(run, **changes)
+
+    def _counted(self, run: Run) -> Choice | None:
+        """Small blocks whose number follows from the unlabelled set's own size, whatever a scale takes of it."""
+        blocks = run.corruption
+        if blocks is None or blocks.name != "small_blocks" or blocks.options.count is not None:
+            return blocks
+        dataset = self.params.datasets[run.data.set]
+        images = dataset.images or SOURCES[dataset.source].splits.get(run.data.split, 0)
+        count = 21 if images < 100_000 else 35  # dong2016, supplement A
+        return Choice("small_blocks", replace(blocks.options, count=count))
+
+    def _measurement(self, training: Training, protocol: str) -> Measurement:
+        spec = self.params.evaluate[protocol]
+        key = short_hash({"protocol": plain(spec), "training": f"{training.seed}-{training.key}"})
+        return Measurement(training=training, protocol=protocol, spec=spec, key=key)
+
+    def of_path(self, path: Path) -> Training | Measurement | Shards:
+        """The work that makes this file, where params.yaml still asks for it."""
+        for pattern, make in (
+            (r"data/([^/]+)/([\w-]+)-(\w{10})/.*", lambda m: self.shards(m[2])),
+            (
+                r"results/runs/([^/]+)/evaluate/([\w.-]+)/(\d+)-(\w{10})/.*",
+                lambda m: self.measurement(m[2], int(m[3])),
+            ),
+            (
+                r"results/runs/([^/]+)/(\w+)/([\w-]+)/(\d+)-(\w{10})/.*",
+                lambda m: self.training(m[2], m[3], int(m[4])),
+            ),
+        ):
+            if match := re.fullmatch(pattern, path.as_posix()):
+                found = make(match)
+                if match[1] != self.params.scale or found.key != match[match.lastindex or 0]:
+                    raise ValueError(
+                        f"{path} is not what params.yaml asks for at scale {self.params.scale}; "
+                        f"that is {found.folder}"
+                    )
+                return found
+        raise ValueError(f"{path} is no file of the pipeline")
+
+
+def least(value: Any, cap: Any) -> Any:
+    """min(value, cap), where None is no bound."""
+    return min((each for each in (value, cap) if each is not None), default=None)

@@ -1,0 +1,169 @@
+"""What pretrain and finetune share: a run of params.yaml becomes weights and a record of how."""
+
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline import track
+from pipeline.data import Batches, Images, Manifest, open_manifest, subset
+from pipeline.files import drop_partials, write_json, write_whole
+from pipeline.graph import Graph, Training
+from pipeline.models.layers import initialise
+from pipeline.objectives import LOSSES, MODELS
+from pipeline.train import State, chance, device_at_hand, fit, load_tensors, precision
+from pipeline.typed import plain
+
+
+def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
+    """Train one run with one seed, or go on with it; its weights, then its record, are written last."""
+    training, engine = graph.training(stage, name, seed), graph.params.engine
+    torch.set_num_threads(engine.threads)
+    drop_partials(training.folder)
+    began, device = time.time(), device_at_hand()
+    manifest = open_manifest(training.shards.manifest, training.spec.data.split)
+    model = beginning(training, manifest).to(device, memory_format=torch.channels_last)
+    loss = LOSSES[training.spec.objective.name]
+    owner = {"identity": training.identity}
+    files = [training.record, training.weights]
+    with track.run(training, manifest, commit=commit(), files=files) as events:
+        state = State()
+        if training.spec.epochs:
+            images = Images(manifest, stream_above_gb=engine.stream_above_gb)
+            indices = subset(images, training.spec.data, seed=seed)
+            batches = Batches(images, indices, training.spec.augment, batch=training.spec.batch, seed=seed)
+            state = fit(
+                model,
+                lambda batch, generator: loss(model, batch, training.spec, generator),
+                batches,
+                training.spec,
+                seed=seed,
+                owner=owner,
+                folder=training.folder,
+                engine=engine,
+                device=device,
+                log=events.log,
+            )
+        _write(
+            training,
+            model,
+            manifest,
+            state,
+            seconds=time.time() - began,
+            precision=precision(engine, device),
+            device=device,
+        )
+        (training.folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def beginning(training: Training, manifest: Manifest) -> nn.Module:
+    """The run's network at its first step: drawn by its seed, then the parts that it takes over."""
+    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    initialise(
+        model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
+    )
+    if training.start is not None:
+        parts = load_parts(training.start)
+        for part in training.spec.transfer:
+            if part not in parts or not hasattr(model, part):
+                raise ValueError(
+                    f"{training.label}.transfer names {part!r}; {training.start.label} has {', '.join(parts)}"
+                )
+            getattr(model, part).load_state_dict(parts[part])
+    return model
+
+
+def trained(training: Training, manifest: Manifest) -> nn.Module:
+    """The run's network with the weights that it ended with."""
+    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    for name, tensors in load_parts(training).items():
+        getattr(model, name).load_state_dict(tensors)
+    return model.eval()
+
+
+def load_parts(training: Training) -> dict[str, dict[str, torch.Tensor]]:
+    content = load_tensors(training.weights)
+    if content.get("identity") != training.identity:
+        raise ValueError(f"{training.weights} holds the weights of {content.get('identity')!r}; remove it")
+    return content["parts"]
+
+
+def _write(
+    training: Training,
+    model: nn.Module,
+    manifest: Manifest,
+    state: State,
+    *,
+    seconds: float,
+    precision: str,
+    device: torch.device,
+) -> None:
+    model.to(memory_format=torch.contiguous_format).cpu()
+    parts = {name: part.state_dict() for name, part in model.named_children()}
+    identity = {"identity": training.identity, "spec": json.dumps(plain(training.spec)), "commit": commit()}
+    write_whole(training.weights, lambda beside: torch.save({"parts": parts, **identity}, beside))
+    write_json(
+        training.record,
+        {
+            **describe(training, manifest),
+            "commit": commit(),
+            "spec": plain(training.spec),
+            "parameters": sum(each.numel() for each in model.parameters()),
+            "pairs": [list(pair) for pair in getattr(model, "pairs", ())],
+            "steps": state.step,
+            "epoch_losses": state.losses,
+            "seconds": round(seconds, 2),
+            "precision": precision,
+            "machine": machine(device),
+        },
+    )
+
+
+def describe(training: Training, manifest: Manifest) -> dict[str, Any]:
+    """Who a run is, for its record and for MLflow."""
+    return {
+        "identity": training.identity,
+        "stage": training.stage,
+        "run": training.name,
+        "seed": training.seed,
+        "scale": training.scale,
+        "key": training.key,
+        "dataset": training.shards.shown,
+        "data_sha256": manifest.sha256,
+        "start": training.start.identity if training.start else None,
+    }
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "device": name,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def commit() -> str:
+    """The last commit that touched pipeline/, with a `+` where it has been edited since."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words, "--", "pipeline"], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    return (git("log", "-1", "--format=%h", "--abbrev=12") or "unknown") + (
+        "+" if git("status", "--porcelain") else ""
+    )

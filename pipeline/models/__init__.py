@@ -1,0 +1,1 @@
+"""Encoders, and what is put on them: one file per paper."""

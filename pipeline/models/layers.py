@@ -1,0 +1,58 @@
+"""The layers that networks are lists of, and how their weights begin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, and the BatchNorm and ReLU after it, as a network lists them."""
+
+    channels: int
+    stride: int = 1
+    kernel: int = 3
+
+    def side(self, side: int) -> int:
+        """The side of its output, for padding by half the (odd) kernel."""
+        return -(-side // self.stride)
+
+
+# torch reads a weight as (out, in, k, k). A transposed convolution's is (in, out, k, k), so what reaches one
+# of its outputs, the fan-in of He et al., is the "fan_out" of torch. Xavier takes the mean of both.
+def gaussian(weight: Tensor, *, transposed: bool, generator: Generator) -> None:
+    nn.init.normal_(weight, 0.0, 0.01, generator=generator)  # dong2016, section 3.4
+
+
+def he(weight: Tensor, *, transposed: bool, generator: Generator) -> None:
+    nn.init.kaiming_normal_(
+        weight, mode="fan_out" if transposed else "fan_in", nonlinearity="relu", generator=generator
+    )
+
+
+def xavier(weight: Tensor, *, transposed: bool, generator: Generator) -> None:
+    nn.init.xavier_uniform_(weight, generator=generator)
+
+
+INITS: dict[str, Callable[..., None]] = {"gaussian": gaussian, "he": he, "xavier": xavier}
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, name: str, *, generator: Generator) -> None:
+    """Draw every weight anew; biases are 0, BatchNorm is the identity."""
+    assert generator.device.type == "cpu", "the same weights on every device"
+    for owner in module.modules():
+        if isinstance(owner, _BatchNorm):
+            owner.reset_parameters()
+            continue
+        for kind, parameter in owner.named_parameters(recurse=False):
+            assert kind in ("weight", "bias"), f"{type(owner).__name__}.{kind} has no initialisation"
+            drawn = torch.zeros(parameter.shape)
+            if kind == "weight":
+                transposed = isinstance(owner, _ConvTransposeNd)
+                INITS[name](drawn, transposed=transposed, generator=generator)
+            parameter.copy_(drawn)

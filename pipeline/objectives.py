@@ -1,0 +1,75 @@
+"""What a network is trained for: the model that holds the encoder, and its loss on a batch."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from torch import Generator, Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+
+from pipeline.corrupt import CORRUPTIONS
+from pipeline.data import Batch, Manifest
+from pipeline.models import dong
+from pipeline.params import Run
+
+VOID = 255  # pixels of a mask that belong to no class
+
+
+def corrupted(batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """The batch as a network sees it, spoiled on the 0-255 scale."""
+    assert spec.corruption is not None
+    spoil = CORRUPTIONS[spec.corruption.name]
+    return spoil(batch.centred, **asdict(spec.corruption.options), generator=generator) / batch.std
+
+
+def encoder(spec: Run, manifest: Manifest) -> dong.Encoder:
+    network = dong.NETWORKS[spec.network.name](**asdict(spec.network.options))
+    return dong.Encoder(network, channels=manifest.channels, eps=spec.eps)
+
+
+def autoencoder(spec: Run, manifest: Manifest) -> nn.Module:
+    return dong.AutoEncoder(encoder(spec, manifest), shortcuts=spec.objective.options.shortcuts)
+
+
+def classifier(spec: Run, manifest: Manifest) -> nn.Module:
+    head = asdict(spec.objective.options)
+    return dong.Classifier(
+        encoder(spec, manifest), classes=len(manifest.classes), side=spec.augment.crop, **head
+    )
+
+
+def segmenter(spec: Run, manifest: Manifest) -> nn.Module:
+    return dong.Segmenter(autoencoder(spec, manifest), classes=len(manifest.classes))
+
+
+MODELS: dict[str, Callable[[Run, Manifest], nn.Module]] = {
+    "denoise": autoencoder,
+    "classify": classifier,
+    "multilabel": classifier,
+    "segment": segmenter,
+}
+
+
+def denoise(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """The squared error between x and f(x~)."""
+    return mse_loss(model(corrupted(batch, spec, generator)).float(), batch.x)
+
+
+def classify(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    return cross_entropy(model(batch.x).float(), batch.label)
+
+
+def multilabel(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """A logistic loss for each class, since an image shows several."""
+    return binary_cross_entropy_with_logits(model(batch.x).float(), batch.label.float())
+
+
+def segment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    return cross_entropy(model(batch.x).float(), batch.mask, ignore_index=VOID)
+
+
+LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
+    "denoise": denoise,
+    "classify": classify,
+    "multilabel": multilabel,
+    "segment": segment,
+}

@@ -1,0 +1,216 @@
+"""shard: a data set as deterministic WebDataset tars and a manifest, written last."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets import SOURCES, Sample, Split
+from pipeline.files import drop_partials, write_json, write_whole
+from pipeline.graph import Shards
+
+SHARD_BYTES = 64 << 20  # a shard is closed at the first sample past this
+QUALITY = 95  # of photographs that are re-sized, hence encoded anew
+
+
+def shard(shards: Shards) -> None:
+    """Write every split of the data set; the same input gives the same bytes on any machine."""
+    drop_partials(shards.folder)
+    source = SOURCES[shards.dataset.source]
+    splits, classes = {}, ()
+    for name in shards.dataset.splits:
+        split = open_split(shards, name)
+        splits[name] = _write_split(shards, name, split)
+        classes = classes or tuple(split.classes)
+    manifest = {
+        "dataset": shards.name,
+        "shown": shards.shown,
+        "key": shards.key,
+        "labels": source.labels,
+        "channels": source.channels,
+        "classes": list(classes),
+        "splits": splits,
+    }
+    write_json(shards.manifest, manifest)
+
+
+def open_split(shards: Shards, name: str) -> Split:
+    dataset, source = shards.dataset, SOURCES[shards.dataset.source]
+    if shards.procedural:
+        from pipeline.datasets.procedural import open_procedural
+
+        cap = shards.test_images if name == "test" else dataset.images
+        official = source.splits.get(name)
+        count = min(each for each in (cap, official) if each is not None)
+        assert dataset.side is not None
+        return open_procedural(source, name, count=count, side=dataset.side)
+    from pipeline.datasets.synsets import SYNSETS
+
+    synsets = SYNSETS[dataset.synsets] if dataset.synsets else None
+    path = Path(dataset.path).expanduser() if dataset.path else None
+    return source.open(shards.raw, name, path=path, synsets=synsets)
+
+
+def chosen(shards: Shards, name: str, total: int) -> np.ndarray:
+    """Which samples of a split are taken: all, or a fixed draw of as many as the cap allows."""
+    cap = shards.test_images if name == "test" else shards.dataset.images
+    if cap is None or cap >= total or shards.procedural:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(0).permutation(total)[:cap])
+
+
+def _write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
+    if not len(split):
+        raise ValueError(f"{shards.name}: split {name!r} has no image")
+    taken = chosen(shards, name, len(split))
+    histogram = np.zeros((SOURCES[shards.dataset.source].channels, 256), dtype=np.int64)
+    shapes: set[tuple[int, int]] = set()
+
+    def samples() -> Iterator[tuple[str, dict[str, bytes]]]:
+        for i, index in enumerate(taken):
+            parts, pixels = encode(split[int(index)], shards, where=f"{shards.name} {name} {index}")
+            shapes.add(pixels.shape[:2])
+            for channel, counts in enumerate(histogram):
+                counts += np.bincount(pixels[:, :, channel].ravel(), minlength=256)
+            yield f"{i:08d}", parts
+
+    listed = [
+        _write_tar(shards.folder, f"{name}-{i:05d}.tar", part) for i, part in enumerate(_parts(samples()))
+    ]
+    values, pixels = np.arange(256), histogram.sum(axis=1)
+    mean = histogram @ values / pixels
+    std = np.sqrt(histogram @ values**2 / pixels - mean**2)
+    record = {
+        "count": len(taken),
+        "shards": listed,
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "shape": list(shapes.pop()) if len(shapes) == 1 else None,
+    }
+    if split.folds is not None:
+        place = {int(index): i for i, index in enumerate(taken)}
+        record["folds"] = [[place[i] for i in fold if i in place] for fold in split.folds]
+    return record
+
+
+def encode(sample: Sample, shards: Shards, *, where: str) -> tuple[dict[str, bytes], np.ndarray]:
+    """A sample as the members of a tar, and its pixels (H, W, C)."""
+    pixels, image = _image(sample, shards, where=where)
+    parts = dict([image])
+    if isinstance(sample.label, list):
+        parts["json"] = json.dumps(sample.label).encode()
+    elif sample.label is not None:
+        parts["cls"] = str(sample.label).encode()
+    if sample.mask is not None:
+        mask = decode(sample.mask, channels=None, where=where)[:, :, 0]
+        if mask.shape != pixels.shape[:2]:
+            mask = _resized(mask, pixels.shape[:2], nearest=True)
+        parts["mask.pgm"] = netpbm(mask[:, :, None])
+    return parts, pixels
+
+
+def _image(sample: Sample, shards: Shards, *, where: str) -> tuple[np.ndarray, tuple[str, bytes]]:
+    channels, side = SOURCES[shards.dataset.source].channels, shards.dataset.side
+    pixels = decode(sample.image, channels=channels, where=where)
+    original = isinstance(sample.image, bytes)
+    if side is not None and min(pixels.shape[:2]) != side:
+        factor = side / min(pixels.shape[:2])
+        shape = tuple(max(side, round(length * factor)) for length in pixels.shape[:2])
+        pixels, original = _resized(pixels, shape), False
+    if shards.dataset.encoding == "raw":
+        return pixels, ("ppm" if channels == 3 else "pgm", netpbm(pixels))
+    if original and sample.image[:2] == b"\xff\xd8":
+        return pixels, ("jpg", sample.image)
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(buffer, "JPEG", quality=QUALITY)
+    return decode(buffer.getvalue(), channels=channels, where=where), ("jpg", buffer.getvalue())
+
+
+def decode(image: np.ndarray | bytes, *, channels: int | None, where: str) -> np.ndarray:
+    """Pixels (H, W, C); of a palette picture the indices, where no number of channels is asked for."""
+    if isinstance(image, np.ndarray):
+        return image if image.ndim == 3 else image[:, :, None]
+    if image[:1] == b"P":
+        return from_netpbm(image, where=where)
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            if channels is not None:
+                opened = opened.convert("RGB" if channels == 3 else "L")
+            pixels = np.asarray(opened)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{where}: the image does not decode ({error}); replace or remove it") from None
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def netpbm(pixels: np.ndarray) -> bytes:
+    """Raw pixels behind a header that every viewer knows: PPM for colour, PGM for grey."""
+    height, width, channels = pixels.shape
+    return b"P%d\n%d %d\n255\n" % (6 if channels == 3 else 5, width, height) + pixels.tobytes()
+
+
+def from_netpbm(image: bytes, *, where: str) -> np.ndarray:
+    try:
+        kind, size, depth, pixels = image.split(b"\n", 3)
+        width, height = map(int, size.split())
+        channels = {b"P6": 3, b"P5": 1}[kind]
+        assert depth == b"255"
+        return np.frombuffer(pixels, np.uint8).reshape(height, width, channels)
+    except (ValueError, KeyError, AssertionError):
+        raise ValueError(f"{where}: not the raw image that its header says") from None
+
+
+def _resized(pixels: np.ndarray, shape: tuple[int, ...], *, nearest: bool = False) -> np.ndarray:
+    from PIL import Image
+
+    how = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC  # antialiased when shrinking
+    resized = np.asarray(Image.fromarray(pixels.squeeze()).resize(shape[::-1], how))
+    return resized if nearest or resized.ndim == 3 else resized[:, :, None]
+
+
+def _parts(samples: Iterator) -> Iterator[list]:
+    """Groups of samples of about a shard's size each."""
+    part: list = []
+    size = 0
+    for key, members in samples:
+        part.append((key, members))
+        size += sum(512 + len(content) for content in members.values())
+        if size >= SHARD_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _write_tar(folder: Path, name: str, samples: list[tuple[str, dict[str, bytes]]]) -> dict[str, Any]:
+    def write(beside: Path) -> None:
+        with tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for key, members in samples:
+                for extension, content in members.items():
+                    info = tarfile.TarInfo(f"{key}.{extension}")
+                    info.size, info.mtime = len(content), 0
+                    tar.addfile(info, io.BytesIO(content))
+
+    path = folder / name
+    write_whole(path, write)
+    content = path.read_bytes()
+    return {
+        "name": name,
+        "count": len(samples),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    from pipeline.command import run_stage
+
+    run_stage("shard", lambda graph, name, seed: shard(graph.shards(name)))

@@ -1,0 +1,210 @@
+"""table: the paper's numbers and ours side by side, from metrics.json files or from MLflow alone."""
+
+import argparse
+import csv
+import io
+import statistics
+import sys
+from typing import Any
+
+from pipeline.command import answered
+from pipeline.files import read_json, write_text
+from pipeline.graph import Graph, Measurement
+from pipeline.papers import Cell, Table, check, find_table, papers, target
+from pipeline.params import load
+
+COLUMNS = (
+    "row",
+    "column",
+    "metric",
+    "paper",
+    "mean",
+    "sd",
+    "n",
+    "delta",
+    "scale",
+    "dataset",
+    "state",
+    "commit",
+    "runs",
+)
+MAKE = "make it: snakemake --cores all"
+
+
+def table(graph: Graph, name: str, *, from_mlflow: bool = False) -> str:
+    """Write results/<name>.csv and .md, and return what the .md says."""
+    paper, key, layout = find_table(name)
+    read = FromMlflow(graph) if from_mlflow else from_files
+    lines = [line(graph, row, column, cell, read) for row, column, cell in layout.cells()]
+    path = target(paper, key)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    shown = in_layout(paper, key, layout, lines)
+    write_text(path.with_suffix(".md"), shown)
+    write_text(path, buffer.getvalue())
+    return shown
+
+
+def wanted(graph: Graph, cell: Cell) -> list[Measurement]:
+    return graph.measurements(cell.of) if cell.of else []
+
+
+def measurements(graph: Graph, name: str) -> list[Measurement]:
+    """All that a table needs, each once."""
+    every = [each for _, _, cell in find_table(name)[2].cells() for each in wanted(graph, cell)]
+    return list({each.identity: each for each in every}.values())
+
+
+def stale(graph: Graph, name: str) -> bool:
+    """Whether the CSV on the disk answers to other runs than params.yaml now asks for."""
+    paper, key, layout = find_table(name)
+    path = target(paper, key)
+    if not path.exists():
+        return True
+    with path.open(newline="", encoding="utf-8") as file:
+        found = [
+            (each.get("row"), each.get("column"), each.get("paper"), each.get("runs"))
+            for each in csv.DictReader(file)
+        ]
+    return found != [
+        (row, column, number(cell.paper), names(wanted(graph, cell))) for row, column, cell in layout.cells()
+    ]
+
+
+def names(measured: list[Measurement]) -> str:
+    return " ".join(each.identity for each in measured)
+
+
+def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str, str]:
+    """One printed cell, as a line of the CSV."""
+    own = {
+        "row": row,
+        "column": column,
+        "metric": cell.metric or "",
+        "paper": number(cell.paper),
+        "state": cell.state or "",
+        "scale": graph.params.scale if cell.of else "",
+    }
+    measured = wanted(graph, cell)
+    if not measured:
+        return own
+    results = [read(each) for each in measured]
+    values = [value_of(result, cell.metric, each) for result, each in zip(results, measured, strict=True)]
+    mean = statistics.fmean(values)
+    training = measured[0].training
+    asked = graph.params.runs(training.stage)[training.name].data.set
+    return {
+        **own,
+        "mean": number(mean),
+        "sd": number(statistics.stdev(values)) if len(values) > 1 else "",
+        "n": str(len(values)),
+        "delta": number(mean - cell.paper) if cell.paper is not None else "",
+        "dataset": training.shards.shown,
+        "state": "measured" if training.shards.procedural or training.shards.name == asked else "substitute",
+        "commit": " ".join(dict.fromkeys(result["commit"] for result in results)),
+        "runs": names(measured),
+    }
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def value_of(result: dict[str, Any], metric: str | None, measurement: Measurement) -> float:
+    if metric not in result["metrics"]:
+        have = ", ".join(sorted(result["metrics"]))
+        raise ValueError(f"{measurement.name} measures no {metric!r}; it has {have}")
+    return result["metrics"][metric]
+
+
+def from_files(measurement: Measurement) -> dict[str, Any]:
+    return read_json(measurement.metrics, way_out=f"{MAKE} {measurement.metrics}")
+
+
+class FromMlflow:
+    """Results as MLflow keeps them, on a machine that has only the store."""
+
+    def __init__(self, graph: Graph) -> None:
+        from pipeline import track
+
+        made = track.connect()
+        held = made.get_experiment_by_name("evaluate")
+        self.runs: dict[str, Any] = {}
+        token = None
+        while held is not None:
+            page = made.search_runs(
+                [held.experiment_id], f"tags.scale = '{graph.params.scale}'", page_token=token
+            )
+            self.runs |= {
+                each.data.tags["identity"]: each.data for each in page if each.info.status == "FINISHED"
+            }
+            token = page.token
+            if not token:
+                break
+
+    def __call__(self, measurement: Measurement) -> dict[str, Any]:
+        if measurement.identity not in self.runs:
+            raise ValueError(
+                f"MLflow has no finished run {measurement.identity}; {MAKE} {measurement.metrics}"
+            )
+        found = self.runs[measurement.identity]
+        return {"metrics": found.metrics, "commit": found.tags["commit"]}
+
+
+def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) -> str:
+    """The table as the paper prints it: its number, then ours with spread and n."""
+    cells = {(each["row"], each["column"]): each for each in lines}
+    head = ["", *(f"{column} ({unit})" for column, unit in layout.columns.items())]
+    body = [[row, *(shown(cells.get((row, column))) for column in layout.columns)] for row in layout.rows]
+    made = {(each["scale"], each["dataset"]) for each in lines if each.get("runs")}
+    made_of = "; ".join(f"ours at scale {scale} on {dataset}" for scale, dataset in sorted(made))
+    smoke = any(scale == "smoke" for scale, _ in made)
+    warning = " **A smoke run checks the pipeline; it reproduces nothing.**" if smoke else ""
+    facts = papers()[paper]
+    return (
+        f"## {key.capitalize().replace('able', 'able ')}: {layout.title}\n\n{facts.authors.split(',')[0]} et al., "
+        f"{facts.where}. {layout.note}\nEach cell: paper | {made_of}.{warning}\n\n{grid(head, body)}"
+    )
+
+
+def shown(cell: dict[str, str] | None) -> str:
+    if cell is None:
+        return ""
+    paper = cell["paper"] or "?"
+    if not cell.get("runs"):
+        return f"{paper} ({cell['state']})"
+    spread = f" ± {float(cell['sd']):.2f}" if cell["sd"] else ""
+    note = f", {cell['dataset']}" if cell["state"] == "substitute" else ""
+    return f"{paper} | {float(cell['mean']):.2f}{spread} (n={cell['n']}{note})"
+
+
+def grid(head: list[str], body: list[list[str]]) -> str:
+    """A Markdown table whose columns stand under each other as text, too."""
+    body = [[each.replace("|", "\\|") for each in row] for row in body]
+    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
+    rows = [head, ["-" * width for width in widths], *body]
+    return "".join(
+        "| " + " | ".join(each.ljust(width) for each, width in zip(row, widths, strict=True)) + " |\n"
+        for row in rows
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.table")
+    parser.add_argument("name", help="table6, or masci2011/table1")
+    parser.add_argument("--from", dest="source", choices=("files", "mlflow"), default="files")
+    parser.add_argument("--scale", default=None)
+    given = parser.parse_args()
+
+    def act() -> None:
+        params = load(scale=given.scale)
+        check(params)
+        print(table(Graph(params), given.name, from_mlflow=given.source == "mlflow"))
+
+    sys.exit(answered(f"table {given.name}", act))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""track: everything that runs is seen in MLflow, live.
+
+A run writes what happens to `events.jsonl` in its own folder, and never waits for MLflow. Beside all runs one
+process follows these files and hands over what is new; whatever was not handed over, the next one finds there.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.command import answered
+from pipeline.graph import RESULTS, Measurement, Training
+
+STORE = "sqlite:///mlflow.db"
+LOCK = RESULTS / ".mlflow.lock"  # held by whoever hands over
+EVENTS = "events.jsonl"
+LOOK_SECONDS = 2.0
+BATCH = 500  # metrics in one call; a store takes a thousand at most
+
+
+class Events:
+    """The story of one run: who it is, its metrics by step, how it ended."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told, self.last = _told(path), -1
+        if told and told[-1].get("end") != "FINISHED":  # it was interrupted: the same story goes on
+            self.last = max((line["step"] for line in told if "step" in line), default=-1)
+            text = "".join(json.dumps(line) + "\n" for line in told)
+        else:
+            text = json.dumps({"begin": header, "time": _now()}) + "\n"
+        path.write_text(text, encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Tell a step once, also where a run goes on from a checkpoint before it."""
+        if step > self.last:
+            self._tell({"step": step, "metrics": metrics, "time": _now()})
+
+    def end(self, status: str, files: list[Path]) -> None:
+        self._tell({"end": status, "files": [str(file) for file in files], "time": _now()})
+        self._file.close()
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _told(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a story; a last one that a killed process left half-written is not one."""
+    if not path.exists():
+        return []
+    told = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            told.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return told
+
+
+@contextmanager
+def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list[Path]) -> Iterator[Events]:
+    """Tell the story of a training or a measurement; `files` are its artefacts once it is finished."""
+    from pipeline.papers import used_by
+    from pipeline.typed import plain
+
+    training = work if isinstance(work, Training) else work.training
+    label = work.label if isinstance(work, Training) else work.name
+    header = {
+        "stage": work.stage if isinstance(work, Training) else "evaluate",
+        "identity": work.identity,
+        "params": _flat(plain(work.spec)),
+        "tags": {
+            "run": label,
+            "seed": str(training.seed),
+            "scale": training.scale,
+            "key": work.key,
+            "commit": commit,
+            "dataset": training.shards.shown,
+            "data_sha256": manifest.sha256,
+            **used_by(label),
+        },
+    }
+    events = Events(work.folder / EVENTS, header)
+    follow(os.getpid())
+    try:
+        yield events
+    except BaseException as error:
+        events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])
+        raise
+    events.end("FINISHED", files)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """A nested specification as MLflow's parameters: data.set, optimiser.adam.lr, …"""
+    if isinstance(value, dict):
+        parts: dict[str, str] = {}
+        for name, each in value.items():
+            parts |= _flat(each, f"{prefix}.{name}" if prefix else name)
+        return parts
+    return {prefix: value if isinstance(value, str) else json.dumps(value)}
+
+
+def follow(process: int) -> subprocess.Popen | None:
+    """Hand over what happens until that process has ended; where somebody does so already, nothing."""
+    from filelock import FileLock, Timeout
+
+    LOCK.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(LOCK, timeout=0):
+            pass
+    except Timeout:
+        return None
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.track", "--while", str(process)], start_new_session=True
+    )
+
+
+def finish(followers: list[subprocess.Popen | None]) -> None:
+    """Let them hand over the rest, and wait for it."""
+    for follower in followers:
+        if follower is not None:
+            follower.terminate()
+            follower.wait()
+
+
+class Store:
+    """MLflow, and how much of each story it has."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.experiments: dict[str, str] = {}
+        self.read: dict[Path, int] = {}  # bytes of each story that have been handed over
+        self.runs: dict[Path, tuple[str, int]] = {}  # the MLflow run that tells it, and when it began
+
+    def hand_over(self) -> None:
+        """All that is new in all stories."""
+        for path in sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}")):
+            size = path.stat().st_size
+            if self.read.get(path) != size:
+                self._tell(path, _told(path))
+                self.read[path] = size
+
+    def _tell(self, path: Path, told: list[dict[str, Any]]) -> None:
+        """A metric that the store has already is not doubled: its time is a part of it, and the file has the time."""
+        from mlflow.entities import Metric
+
+        if not told:
+            return
+        run_id = self._run(path, told[0])
+        if run_id is None:
+            return
+        metrics = [
+            Metric(name, value, line["time"], line["step"])
+            for line in told
+            if "metrics" in line
+            for name, value in line["metrics"].items()
+        ]
+        for first in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+        if "end" in told[-1]:
+            for file in told[-1]["files"]:
+                if Path(file).exists():
+                    self.client.log_artifact(run_id, file)
+            self.client.set_terminated(run_id, told[-1]["end"], told[-1]["time"])
+
+    def _run(self, path: Path, begin: dict[str, Any]) -> str | None:
+        """The MLflow run of a story; one that tells an earlier story of the same run gives way to it."""
+        header, began = begin["begin"], begin["time"]
+        if self.runs.get(path, ("", 0))[1] == began:
+            return self.runs[path][0]
+        experiment = self._experiment(header["stage"])
+        found = ""
+        for old in self.client.search_runs([experiment], f"tags.identity = '{header['identity']}'"):
+            if old.info.start_time == began:
+                found = old.info.run_id
+            elif old.info.start_time > began:
+                return None
+            else:
+                self.client.delete_run(old.info.run_id)
+        if not found:
+            found = self._begin(experiment, header, began)
+        elif self.client.get_run(found).info.status != "FINISHED":
+            self.client.update_run(found, "RUNNING")
+        self.runs[path] = (found, began)
+        return found
+
+    def _begin(self, experiment: str, header: dict[str, Any], began: int) -> str:
+        from mlflow.entities import Param
+
+        name = header["identity"].split("/", 2)[2]
+        tags = {**header["tags"], "identity": header["identity"], "mlflow.runName": name}
+        run_id = self.client.create_run(experiment, start_time=began, tags=tags).info.run_id
+        params = [Param(name, value[:6000]) for name, value in header["params"].items()]
+        self.client.log_batch(run_id, params=params)
+        return run_id
+
+    def _experiment(self, name: str) -> str:
+        if name not in self.experiments:
+            found = self.client.get_experiment_by_name(name)
+            self.experiments[name] = found.experiment_id if found else self.client.create_experiment(name)
+        return self.experiments[name]
+
+
+def uri() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or STORE
+
+
+def masked(text: str) -> str:
+    """Addresses in it without the passwords that they may carry."""
+    return re.sub(r"://([^/@:\s]*):[^/@\s]*@", r"://\1:***@", text)
+
+
+def connect() -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import logging
+
+    logging.disable(logging.WARNING)  # the store's own account of how it makes its tables
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri())
+
+
+def deliver(*, process: int | None, patience: float) -> None:
+    """Hand over until the process has ended and nothing is left, or for `patience` seconds in vain after that."""
+    from filelock import FileLock, Timeout
+
+    store, fault, since, ended = None, "", time.monotonic(), []
+    signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
+    try:
+        lock = FileLock(LOCK, timeout=0 if process else 60)
+        lock.acquire()
+    except Timeout:
+        if process:
+            return
+        raise ValueError(f"another process hands over already (it holds {LOCK})") from None
+    with lock:
+        while True:
+            alive = process is not None and not ended and _alive(process)
+            try:
+                store = store or Store(connect())
+                store.hand_over()
+                fault, since = "", time.monotonic()
+                if not alive:
+                    return
+            except Exception as error:  # whatever trouble the store is in, the runs go on
+                reason = masked(" ".join(str(error).split())[:200]) or type(error).__name__
+                if not fault:
+                    print(f"MLflow at {masked(uri())} takes nothing: {reason}", file=sys.stderr)
+                fault = reason
+            if not alive and time.monotonic() - since > patience:
+                raise ValueError(
+                    f"NOT DELIVERED to MLflow at {masked(uri())}: {fault}; the runs are complete, their "
+                    f"{EVENTS} wait in their folders, and `python -m pipeline.track` delivers them"
+                )
+            _nap(LOOK_SECONDS if alive else 0.2, ended)
+
+
+def _nap(seconds: float, ended: list) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not ended:
+        time.sleep(0.05)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m pipeline.track", description=__doc__.split("\n")[0])
+    parser.add_argument("--while", dest="process", type=int, help="until the process of this number has ended")
+    given = parser.parse_args()
+    sys.exit(answered("track", lambda: deliver(process=given.process, patience=10.0)))

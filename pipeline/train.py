@@ -1,0 +1,199 @@
+"""The one loop: every objective is trained by it, whatever its paper."""
+
+import hashlib
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.command import Stopped
+from pipeline.data import Batch, Batches
+from pipeline.files import write_whole
+from pipeline.optimise import OPTIMISERS, SCHEDULES, Optimiser
+from pipeline.params import Engine, Run
+
+LOGGED = 500  # points on a run's curve
+
+
+def chance(*numbers: int | str) -> int:
+    """A seed that follows from who is drawing, and for what."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
+
+
+def device_at_hand() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision(engine: Engine, device: torch.device) -> str:
+    """bf16 where the hardware does it natively, fp32 elsewhere."""
+    if engine.precision != "auto":
+        return engine.precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+@dataclass
+class State:
+    """Where a training stands; with the weights, all that a checkpoint holds."""
+
+    step: int = 0
+    losses: list[float] = field(default_factory=list)  # of whole epochs
+    pending: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
+
+
+def fit(
+    model: nn.Module,
+    loss_of: Callable[[Batch, torch.Generator], Tensor],
+    batches: Batches,
+    spec: Run,
+    *,
+    seed: int,
+    owner: dict[str, Any],
+    folder: Path,
+    engine: Engine,
+    device: torch.device,
+    log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
+) -> State:
+    """Train for `spec.epochs`; interrupted at any moment, the same call goes on to the same end."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = OPTIMISERS[spec.optimiser.name](parameters, spec.optimiser.options)
+    checkpoint, state = folder / "checkpoint.pt", State()
+    if checkpoint.exists():
+        state = _resume(checkpoint, model, optimiser, owner)
+    total, half = spec.epochs * batches.steps, precision(engine, device) == "bf16"
+    progress, saved = Progress(total, state.step, every=engine.log_seconds), time.monotonic()
+    unread: list[Tensor] = []
+    read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
+    model.train()
+
+    def save() -> None:
+        _save(checkpoint, model, optimiser, state, owner)
+
+    with stop_signals() as stopping:
+        while state.step < total:
+            epoch = state.step // batches.steps
+            rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
+            rate *= spec.optimiser.options.lr
+            torch.manual_seed(chance(seed, state.step))  # for layers that draw, as dropout does
+            generator = torch.Generator(device).manual_seed(chance(seed, state.step, "corruption"))
+            batch = batches.at(state.step, device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                loss = loss_of(batch, generator)
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            if spec.clip is not None:
+                nn.utils.clip_grad_norm_(parameters, spec.clip)
+            optimiser.step(rate)
+            unread.append(loss.detach())
+            state.step += 1
+            ends = state.step % batches.steps == 0
+            late = time.monotonic() - saved > engine.checkpoint_seconds
+            if len(unread) >= read_every or ends or late or stopping:
+                _read(unread, state, log, every=max(1, total // LOGGED))
+                progress.say(state.step, state.pending[-1])
+            if ends:
+                state.losses.append(sum(state.pending) / len(state.pending))
+                state.pending.clear()
+                log(state.step, {"epoch loss": state.losses[-1], "lr": rate})
+            if late or stopping:
+                save()
+                saved = time.monotonic()
+            if stopping:
+                raise Stopped
+    progress.end()
+    return state
+
+
+def _read(unread: list[Tensor], state: State, log: Callable, *, every: int) -> None:
+    """Bring the losses of the last steps over from the device; one that is not finite ends the run."""
+    first = state.step - len(unread)
+    for step, loss in enumerate(torch.stack(unread).float().tolist(), start=first + 1):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise ValueError(
+                f"the loss is {loss} at step {step}; a lower lr, 'clip', or engine.precision: fp32"
+            )
+        state.pending.append(loss)
+        if step % every == 0:
+            log(step, {"loss": loss})
+    unread.clear()
+
+
+def _save(path: Path, model: nn.Module, optimiser: Optimiser, state: State, owner: dict) -> None:
+    content = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state(),
+        "step": state.step,
+        "losses": list(state.losses),
+        "pending": list(state.pending),
+        "owner": owner,
+    }
+    write_whole(path, lambda beside: torch.save(content, beside))
+
+
+def _resume(path: Path, model: nn.Module, optimiser: Optimiser, owner: dict) -> State:
+    content = load_tensors(path)
+    if content.get("owner") != owner:
+        raise ValueError(f"{path} is a checkpoint of another specification or seed; remove it to train anew")
+    model.load_state_dict(content["model"])
+    optimiser.restore(content["optimiser"])
+    return State(content["step"], content["losses"], content["pending"])
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Tensors and plain values, never code."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; ask snakemake for it") from None
+    except Exception as error:  # torch.load has a dozen kinds of error for a damaged file
+        reason = str(error).split("\n")[0][:120]
+        raise ValueError(f"{path} does not load ({reason}); remove it, the next run makes it anew") from None
+
+
+@contextmanager
+def stop_signals():
+    """A list that is no longer empty once Ctrl-C or SIGTERM came: the loop stops between two steps."""
+    came: list[int] = []
+    old = {
+        number: signal.signal(number, lambda received, frame: came.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """A bar in a terminal, lines in a log, with the time that is left."""
+
+    def __init__(self, total: int, done: int, *, every: float) -> None:
+        self.total, self.first, self.every = total, done, every
+        self.began = self.said = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+
+    def say(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self.said < (0.2 if self.terminal else self.every):
+            return
+        self.said = now
+        left = (now - self.began) / max(1, step - self.first) * (self.total - step)
+        bar = ""
+        if self.terminal:
+            filled = 30 * step // self.total
+            bar = f"\r[{'#' * filled}{'.' * (30 - filled)}] "
+        text = f"{bar}step {step}/{self.total}, loss {loss:.4g}, {left:.0f} s left"
+        print(text, end="  " if self.terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.terminal:
+            print(file=sys.stderr)

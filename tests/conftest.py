@@ -1,0 +1,63 @@
+"""A workplace of its own for each test: a copy of what git would clone, with small params."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("pipeline", "profiles", "Snakefile", "dvc.yaml", "params.yaml", ".dvcignore")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY = {"images": 48, "test_images": 24, "epochs": 2, "batch": 16, "width": 4, "side": 19}
+
+
+def set_params(folder: Path, **changes) -> None:
+    """Edit params.yaml by dotted names, as a user would by hand."""
+    import yaml
+
+    path = folder / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    for name, value in changes.items():
+        *parents, last = name.split("__")
+        place = document
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """The project at a tiny smoke scale, in a folder of its own that is the current one."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    set_params(folder, **{f"scales__smoke__{name}": value for name, value in TINY.items()})
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+def command(*words: str, folder: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+    """Run a command of the project as a user does."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done

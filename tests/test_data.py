@@ -1,0 +1,278 @@
+"""What goes into shards comes out of them; what is in a batch follows from (seed, step) alone."""
+
+import dataclasses
+import hashlib
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from PIL import Image
+
+from pipeline.data import (
+    Batches,
+    Boxes,
+    Images,
+    balanced,
+    central_boxes,
+    held_out,
+    open_manifest,
+    random_boxes,
+    subset,
+)
+from pipeline.datasets import Sample
+from pipeline.graph import Graph
+from pipeline.params import Augment, Data, load
+from pipeline.shard import encode, from_netpbm, netpbm, open_split, shard
+
+AUGMENT = Augment(crop=15, flip=True)
+
+
+@pytest.fixture
+def made(workplace):
+    def make(name, **changes):
+        graph = Graph(load())
+        shards = graph.shards(name)
+        if changes:
+            shards = dataclasses.replace(shards, dataset=dataclasses.replace(shards.dataset, **changes))
+        shard(shards)
+        return shards
+
+    return make
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Several shards and windows, from few images."""
+    monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 12_000)
+    monkeypatch.setattr("pipeline.data.WINDOW", 24)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "voc2007", "voc2012"])
+def test_reading_shards_back_gives_what_went_in(made, name):
+    shards = made(name)
+    for split in shards.dataset.splits:
+        source, images = (
+            open_split(shards, split),
+            Images(open_manifest(shards.manifest, split), stream_above_gb=8),
+        )
+        images.hold([0])
+        held = images.window(0)
+        assert len(held) == len(source) == images.manifest.count
+        for i in range(len(source)):
+            sample = source[i]
+            assert np.array_equal(held.image(i), sample.image.reshape(held.image(i).shape))
+            if isinstance(sample.label, list):
+                assert held.labels[i].nonzero().flatten().tolist() == sorted(sample.label)
+            elif sample.label is not None:
+                assert held.labels[i] == sample.label
+            if sample.mask is not None:
+                assert np.array_equal(held.mask(i), sample.mask)
+
+
+def test_the_same_images_give_the_same_bytes(made):
+    first = made("cifar10")
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in first.folder.iterdir()}
+    for file in first.folder.iterdir():
+        file.unlink()
+    again = made("cifar10")
+    assert {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in again.folder.iterdir()
+    } == digests
+
+
+def test_other_webdataset_readers_read_the_shards(made):
+    shards = made("cifar10")
+    images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=8)
+    images.hold([0])
+    url = str(shards.folder / images.manifest.record["shards"][0]["name"])
+    for i, sample in enumerate(webdataset.WebDataset(url, shardshuffle=False).decode("rgb8")):
+        assert np.array_equal(sample["ppm"], images.window(0).image(i))
+        assert sample["cls"] == images.window(0).labels[i]
+    assert i + 1 == images.manifest.count
+
+
+def test_the_manifest_has_the_pixels_mean_and_deviation(made):
+    manifest = open_manifest(made("cifar10").manifest, "train")
+    images = Images(manifest, stream_above_gb=8)
+    images.hold([0])
+    pixels = np.stack([images.window(0).image(i) for i in range(manifest.count)]).reshape(-1, 3).astype(float)
+    assert manifest.record["mean"] == pytest.approx(pixels.mean(axis=0))
+    assert manifest.record["std"] == pytest.approx(pixels.std(axis=0))
+
+
+def test_photographs_keep_their_own_bytes_unless_resized(made):
+    shards = made("voc2007", encoding="jpeg", side=40)
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG")
+    kept, pixels = encode(Sample(image=buffer.getvalue(), label=[1]), shards, where="here")
+    assert kept["jpg"] == buffer.getvalue()
+    assert pixels.shape == (40, 60, 3)
+    smaller = dataclasses.replace(shards, dataset=dataclasses.replace(shards.dataset, side=20))
+    assert encode(Sample(image=buffer.getvalue(), label=[1]), smaller, where="here")[1].shape == (20, 30, 3)
+
+
+def test_an_image_that_does_not_decode_is_named(made):
+    shards = made("voc2007")
+    with pytest.raises(ValueError, match="voc2007 train 7: the image does not decode"):
+        encode(Sample(image=b"\xff\xd8 no picture", label=[1]), shards, where="voc2007 train 7")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3, 1), (7, 9, 3)])
+def test_raw_pictures_are_read_back_even_where_pixels_look_like_line_ends(shape):
+    pixels = np.full(shape, 10, np.uint8)
+    assert np.array_equal(from_netpbm(netpbm(pixels), where=""), pixels)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "swap", "lose"])
+def test_a_damaged_shard_is_refused_before_a_sample_of_it_is_used(made, damage):
+    shards = made("cifar10")
+    path = next(shards.folder.glob("train-*.tar"))
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    elif damage == "cut":
+        content = content[:-10240]
+    elif damage == "swap":
+        content = (shards.folder / "test-00000.tar").read_bytes()
+    path.write_bytes(content)
+    if damage == "lose":
+        path.unlink()
+    images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=8)
+    images.hold([0])
+    with pytest.raises(ValueError, match=r"train-00000\.tar is (damaged|missing).*make it again"):
+        images.window(0)
+
+
+def test_a_streamed_set_gives_the_batches_of_one_that_is_held(made, small_shards):
+    shards = made("cifar10")
+    manifest = open_manifest(shards.manifest, "train")
+    assert len(manifest.windows) >= 3
+    held, streamed = Images(manifest, stream_above_gb=8), Images(manifest, stream_above_gb=0)
+    assert streamed.streamed
+    assert not held.streamed
+    every = [
+        Batches(images, np.arange(manifest.count), AUGMENT, batch=10, seed=3) for images in (held, streamed)
+    ]
+    for step in range(3 * every[0].steps):
+        one, other = (batches.at(step, torch.device("cpu")) for batches in every)
+        assert torch.equal(one.centred, other.centred)
+        assert torch.equal(one.index, other.index)
+    assert len(streamed._held) <= 3  # windows: the one, the next, and where a batch lies across two
+
+
+def test_an_epoch_shows_every_sample_once_and_each_epoch_in_another_order(made, small_shards):
+    manifest = open_manifest(made("cifar10").manifest, "train")
+    batches = Batches(Images(manifest, stream_above_gb=8), np.arange(48), AUGMENT, batch=8, seed=0)
+    epochs = [
+        torch.cat([batches.at(step, torch.device("cpu")).index for step in range(first, first + 6)]).tolist()
+        for first in (0, 6)
+    ]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(48))
+    assert epochs[0] != epochs[1]
+
+
+def test_a_batch_follows_from_seed_and_step_alone(made):
+    images = Images(open_manifest(made("cifar10").manifest, "train"), stream_above_gb=8)
+    run, fresh, other = (Batches(images, np.arange(48), AUGMENT, batch=8, seed=seed) for seed in (0, 0, 1))
+    for step in range(13):
+        last = run.at(step, torch.device("cpu"))
+    assert torch.equal(last.centred, fresh.at(12, torch.device("cpu")).centred)
+    assert not torch.equal(last.centred, other.at(12, torch.device("cpu")).centred)
+
+
+def test_boxes_cut_the_places_that_they_say():
+    image = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
+    into = np.zeros((2, 2, 1), np.uint8)
+    central_boxes(1, 2).cut(image, into, 0)
+    assert into[:, :, 0].tolist() == [[14, 15], [20, 21]]
+    Boxes(2, np.array([0.999]), np.array([0.0]), np.array([True])).cut(image, into, 0)
+    assert into[:, :, 0].tolist() == [[25, 24], [31, 30]]
+
+
+def test_an_image_smaller_than_its_box_stands_in_the_middle_of_zeros():
+    into = np.zeros((4, 4, 1), np.uint8)
+    central_boxes(1, 4).cut(np.full((2, 2, 1), 9, np.uint8), into, 0)
+    assert into[:, :, 0].tolist() == [[0, 0, 0, 0], [0, 9, 9, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
+
+
+def test_padding_lets_a_box_reach_over_the_edge_by_that_much():
+    image, seen = np.full((4, 4, 1), 9, np.uint8), set()
+    boxes = random_boxes(500, Augment(crop=4, pad=1), np.random.default_rng(0))
+    for i in range(500):
+        into = np.zeros((4, 4, 1), np.uint8)
+        boxes.cut(image, into, i)
+        seen.add(tuple(into[:, :, 0].any(axis=1)) + tuple(into[:, :, 0].any(axis=0)))
+    assert len(seen) == 9  # three places up and down, three left and right
+
+
+def test_random_boxes_reach_every_place_equally_often():
+    boxes = random_boxes(30_000, Augment(crop=3, flip=True), np.random.default_rng(0))
+    tops = [boxes._span(5, place)[0].start for place in boxes.top]
+    assert np.bincount(tops) / 30_000 == pytest.approx([1 / 3] * 3, abs=0.02)
+    assert boxes.flip.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_labels_are_drawn_balanced_by_class_and_anew_for_each_seed():
+    labels = np.repeat(np.arange(10), 50)
+    draws = [balanced(np.arange(500), labels, 40, seed=seed) for seed in (0, 0, 1)]
+    assert np.bincount(labels[draws[0]]).tolist() == [4] * 10
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+    assert np.bincount(labels[balanced(np.arange(500), labels, 43, seed=0)]).max() == 5
+
+
+def test_what_is_held_out_is_never_trained_on(made):
+    images = Images(open_manifest(made("cifar10").manifest, "train"), stream_above_gb=8)
+    wanted = Data(set="cifar10", split="train", holdout=10, labels=20)
+    kept, rest = held_out(images, wanted)
+    drawn = subset(images, wanted, seed=0)
+    assert len(kept) == 10
+    assert len(drawn) == 20
+    assert not set(kept) & set(drawn)
+    assert set(drawn) <= set(rest)
+
+
+def test_a_fold_is_the_manifests(made):
+    images = Images(open_manifest(made("stl10").manifest, "train"), stream_above_gb=8)
+    wanted = Data(set="stl10", split="train", fold=True)
+    assert subset(images, wanted, seed=3).tolist() == images.manifest.record["folds"][3]
+
+
+def test_members_are_named_as_other_tools_expect(made):
+    shards = made("voc2012")
+    with tarfile.open(next(shards.folder.glob("train-*.tar"))) as tar:
+        members = tar.getmembers()
+    assert members[0].name == "00000000.ppm"
+    assert {member.mtime for member in members} == {0}
+    assert {member.name.partition(".")[2] for member in members} >= {"ppm", "mask.pgm"}
+
+
+def test_a_split_that_is_not_there_is_named(made):
+    with pytest.raises(ValueError, match="has no split 'tset'; it has train, test"):
+        open_manifest(made("cifar10").manifest, "tset")
+
+
+def test_sharding_holds_no_more_in_memory_for_ten_times_the_images(workplace):
+    """Peak memory of the Python heap, over a set and one ten times as large."""
+    import tracemalloc
+
+    peaks = []
+    for images in (200, 2000):
+        graph = Graph(load())
+        shards = graph.shards("cifar10")
+        shards = dataclasses.replace(
+            shards, key=f"{images:010d}", dataset=dataclasses.replace(shards.dataset, images=images)
+        )
+        tracemalloc.start()
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("pipeline.shard.SHARD_BYTES", 100_000)
+                shard(shards)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]

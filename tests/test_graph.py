@@ -1,0 +1,136 @@
+"""Keys stand for what a result follows from: all of it, and nothing else."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.graph import Graph
+from pipeline.params import load
+
+FULL = "imagenet-full"
+FINE = "voc2007-imagenet-full"
+
+
+@pytest.fixture
+def params():
+    return load()
+
+
+def changed(params, stage, name, **values):
+    runs = dict(params.runs(stage))
+    runs[name] = dataclasses.replace(runs[name], **values)
+    return dataclasses.replace(params, **{stage: runs})
+
+
+def keys(params):
+    graph = Graph(params)
+    return {
+        "other": graph.training("pretrain", "imagenet-none", 0).key,
+        "pretrain": graph.training("pretrain", FULL, 0).key,
+        "finetune": graph.training("finetune", FINE, 0).key,
+        "evaluate": graph.measurement(f"finetune.{FINE}.crops10", 0).key,
+        "data": graph.shards("imagenet").key,
+    }
+
+
+def moved(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_a_changed_value_moves_its_run_and_what_follows_and_nothing_else(params):
+    assert moved(keys(params), keys(changed(params, "pretrain", FULL, init="he"))) == {
+        "pretrain",
+        "finetune",
+        "evaluate",
+    }
+    assert moved(keys(params), keys(changed(params, "finetune", FINE, init="he"))) == {"finetune", "evaluate"}
+    fewer = dataclasses.replace(params.scales["smoke"], images=100)
+    smaller = dataclasses.replace(params, scales={**params.scales, "smoke": fewer})
+    assert moved(keys(params), keys(smaller)) == {"other", "pretrain", "finetune", "evaluate", "data"}
+
+
+def test_a_value_changed_back_finds_the_old_key(params):
+    there = changed(params, "pretrain", FULL, init="he")
+    assert keys(changed(there, "pretrain", FULL, init="gaussian")) == keys(params)
+
+
+def test_what_cannot_change_a_result_is_in_no_key(params):
+    engine = dataclasses.replace(params.engine, threads=2, log_seconds=1.0, checkpoint_seconds=5.0)
+    assert keys(dataclasses.replace(params, engine=engine, mirror="/somewhere")) == keys(params)
+    assert keys(changed(params, "pretrain", FULL, repeats=5)) == keys(params)
+    protocols = {**params.evaluate, "crops10": dataclasses.replace(params.evaluate["crops10"], crops=3)}
+    assert moved(keys(params), keys(dataclasses.replace(params, evaluate=protocols))) == {"evaluate"}
+
+
+def test_a_value_above_the_scales_cap_is_the_same_run_there(params):
+    longer = changed(params, "pretrain", "imagenet-none", batch=128)
+    assert keys(longer) == keys(params)
+    assert keys(dataclasses.replace(longer, scale="paper")) != keys(
+        dataclasses.replace(params, scale="paper")
+    )
+
+
+def test_a_scale_caps_how_much_is_done(params):
+    graph = Graph(params)
+    spec, cap = graph.training("finetune", FINE, 0).spec, params.scales["smoke"]
+    assert spec.epochs == cap.epochs
+    assert spec.batch == cap.batch
+    assert spec.network.options.n == cap.width
+    assert spec.objective.options.hidden == (512, 512)  # 4096, as much narrower as the first layer is
+    assert spec.augment.crop == 33  # 225 of 256, at 38
+    assert spec.schedule.options.at == (
+        6.0,
+        9.0,
+    )  # half and three quarters of the way, as 200 and 300 of 400 are
+
+
+def test_the_paper_scale_changes_nothing(params):
+    paper = dataclasses.replace(params, scale="paper")
+    for stage in ("pretrain", "finetune"):
+        for name, run in params.runs(stage).items():
+            spec = Graph(paper).training(stage, name, 0).spec
+            counted = spec.corruption  # a number of blocks that a run leaves to the data set is filled in
+            assert dataclasses.replace(run, corruption=counted) == spec
+            assert counted == run.corruption or counted.name == "small_blocks"
+
+
+def test_small_blocks_are_counted_by_the_unlabelled_set_itself(params):
+    """ImageNet has 35 also where a scale takes 512 of its images; VOC's own 5,011 images have 21."""
+    assert Graph(params).training("pretrain", FULL, 0).spec.corruption.options.count == 35
+    own = changed(
+        params, "pretrain", FULL, data=dataclasses.replace(params.pretrain[FULL].data, set="voc2007")
+    )
+    assert Graph(own).training("pretrain", FULL, 0).spec.corruption.options.count == 21
+
+
+def test_a_repeat_begins_with_the_pretraining_of_its_seed_where_there_is_one(params):
+    three = changed(params, "pretrain", FULL, repeats=3)
+    three = dataclasses.replace(three, scale="paper")
+    assert Graph(three).training("finetune", FINE, 2).start.seed == 2
+    assert Graph(dataclasses.replace(params, scale="paper")).training("finetune", FINE, 2).start.seed == 0
+
+
+def test_a_path_leads_back_to_its_work(params):
+    graph = Graph(params)
+    training, measured = graph.training("finetune", FINE, 0), graph.measurement(f"finetune.{FINE}.crops10", 0)
+    assert graph.of_path(training.weights) == training
+    assert graph.of_path(measured.metrics) == measured
+    assert graph.of_path(graph.shards("voc2007").manifest) == graph.shards("voc2007")
+
+
+def test_a_path_of_other_values_is_refused(params):
+    old = Graph(params).training("pretrain", FULL, 0).weights
+    with pytest.raises(ValueError, match="not what params.yaml asks for"):
+        Graph(changed(params, "pretrain", FULL, init="he")).of_path(old)
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "said"),
+    [
+        ("pretrain", "imagenet-ful", "did you mean 'imagenet-full'"),
+        ("pretain", FULL, "did you mean 'pretrain'"),
+    ],
+)
+def test_a_misspelt_run_is_named(params, stage, name, said):
+    with pytest.raises(ValueError, match=said):
+        Graph(params).training(stage, name, 0)
