@@ -1,6 +1,6 @@
 """The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/graph.py."""
 
-import os
+import time
 from pathlib import Path
 
 from pipeline import papers
@@ -54,13 +54,16 @@ def name_of(table):
 
 
 def metrics_of(w):
-    """What a table shows; and where the one on the disk shows other runs, a reason to make it anew."""
-    needed = [
-        ancient(str(each.metrics)) for each in measurements(graph, name_of(w.table))
-    ]
-    return needed + (
-        [f"results/.stale/{w.table}"] if stale(graph, name_of(w.table)) else []
-    )
+    """What a table shows. Snakemake does not look behind a table that is there: where it shows other runs than
+    are asked for now, a file newer than it, and never the same twice, says so."""
+    name = name_of(w.table)
+    needed = [ancient(str(each.metrics)) for each in measurements(graph, name)]
+    outdated = Path("results/.stale") / w.table
+    if stale(graph, name):
+        outdated.parent.mkdir(parents=True, exist_ok=True)
+        outdated.write_text(str(time.time_ns()))
+        needed.append(str(outdated))
+    return needed
 
 
 def csv_of(paper):
@@ -93,7 +96,7 @@ followers = []  # who hands over to MLflow what happens meanwhile
 
 
 onstart:
-    followers.append(follow(os.getpid()))
+    followers.append(follow())
 
 
 onsuccess:
@@ -220,11 +223,6 @@ rule evaluate_run:
     threads: settings.engine.threads
     shell:
         "python -m pipeline.evaluate {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
-
-
-rule outdated:
-    output:
-        temp(touch("results/.stale/{table}")),
 
 
 rule table:

@@ -1,4 +1,4 @@
-"""Shards as batches: a set that fits is read once, a larger one by windows; same samples, same order, either way."""
+"""Shards as batches: a set that fits is read once, a larger one by windows; same samples, same order."""
 
 import hashlib
 import json
@@ -96,7 +96,11 @@ class Pixels:
         sizes = self.shapes.prod(axis=1)
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.bytes = np.concatenate([image.ravel() for image in images])
-        self.masks = np.concatenate([mask.ravel() for mask in masks]) if masks[0] is not None else None
+        self.masks = (
+            np.concatenate([each.ravel() for each in masks if each is not None])
+            if masks[0] is not None
+            else None
+        )
         self.labels = _labels(labels, len(manifest.classes))
 
     def __len__(self) -> int:

@@ -37,7 +37,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         images = Images(manifest, stream_above_gb=engine.stream_above_gb, statistics=learnt_from)
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
-    model = trained(training, learnt_from).to(device, memory_format=torch.channels_last)
+    model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16")
@@ -149,7 +149,7 @@ def classify(
 def multilabel(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """Mean average precision: `map` by the step sum, `map_11` by VOC 2007's eleven points; `chance` of random scores."""
+    """Mean average precision by the step sum, by VOC 2007's eleven points, and of random scores."""
     logits, shown = outputs(model, images, indices, measurement, device), images.labels[indices]
     mean, each = metrics.mean_average_precision(logits, shown)
     eleven, _ = metrics.mean_average_precision(logits, shown, measure=metrics.average_precision_11)
@@ -164,10 +164,12 @@ def multilabel(
 def segment(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, float]:
-    classes, total = len(images.manifest.classes), 0
+    classes = len(images.manifest.classes)
+    total = torch.zeros(classes, classes, dtype=torch.int64)
     for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+        assert batch.mask is not None
         predicted = model(batch.x).argmax(dim=1)
-        total = total + metrics.confusion(predicted.cpu(), batch.mask.cpu(), classes=classes)
+        total += metrics.confusion(predicted.cpu(), batch.mask.cpu(), classes=classes)
     mean, _ = metrics.mean_iou(total)
     return {"mean_iou": 100 * mean}
 

@@ -1,7 +1,8 @@
 """Who each piece of work is: its resolved specification, its key and its path, at one scale.
 
-A key is a hash of all that can change a result: the specification after the scale's caps, the data, and the key
-of what it starts from. So a changed value is another path, and no engine's bookkeeping can pass a stale result.
+A key is a hash of all that can change a result: the specification after the scale's caps, the data, and the
+key of what it starts from. So a changed value is another path, and no engine's bookkeeping can pass
+a stale result.
 """
 
 import hashlib
@@ -239,7 +240,7 @@ class Graph:
         return replace(run, **changes)
 
     def _counted(self, run: Run) -> Choice | None:
-        """Small blocks whose number follows from the unlabelled set's own size, whatever a scale takes of it."""
+        """Small blocks whose number follows from the unlabelled set's own size, whatever is taken of it."""
         blocks = run.corruption
         if blocks is None or blocks.name != "small_blocks" or blocks.options.count is not None:
             return blocks

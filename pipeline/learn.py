@@ -12,11 +12,11 @@ from torch import nn
 
 from pipeline import track
 from pipeline.data import Batches, Images, Manifest, open_manifest, subset
-from pipeline.files import drop_partials, write_json, write_whole
+from pipeline.files import drop_partials, write_json
 from pipeline.graph import Graph, Training
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
-from pipeline.train import State, chance, device_at_hand, fit, load_tensors, precision
+from pipeline.train import State, chance, device_at_hand, fit, load_tensors, precision, save_tensors
 from pipeline.typed import plain
 
 
@@ -27,7 +27,7 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     drop_partials(training.folder)
     began, device = time.time(), device_at_hand()
     manifest = open_manifest(training.shards.manifest, training.spec.data.split)
-    model = beginning(training, manifest).to(device, memory_format=torch.channels_last)
+    model = beginning(training, manifest).to(device).to(memory_format=torch.channels_last)
     loss = LOSSES[training.spec.objective.name]
     owner = {"identity": training.identity}
     files = [training.record, training.weights]
@@ -106,7 +106,7 @@ def _write(
     model.to(memory_format=torch.contiguous_format).cpu()
     parts = {name: part.state_dict() for name, part in model.named_children()}
     identity = {"identity": training.identity, "spec": json.dumps(plain(training.spec)), "commit": commit()}
-    write_whole(training.weights, lambda beside: torch.save({"parts": parts, **identity}, beside))
+    save_tensors(training.weights, {"parts": parts, **identity})
     write_json(
         training.record,
         {

@@ -1,71 +1,104 @@
 """What is reported: pure functions of outputs and truth, as parts of one; percentages are the caller's."""
 
+import math
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 
 def psnr(x: Tensor, y: Tensor, *, where: Tensor | None = None) -> Tensor:
-    """Per image, x and y on the 0-255 scale, y clipped to it; over the pixels `where`, if given."""
-    error = (x - y.clamp(0, 255)).square().double()
+    """Per image (N,), peak 255, y clipped to [0, 255]. Equal images give inf, an empty `where` gives NaN."""
+    error = (x.float() - y.float().clamp(0, 255)).square()
     if where is None:
-        mean = error.mean(dim=(1, 2, 3))
+        mean = error.mean(dim=(1, 2, 3), dtype=torch.float64)
     else:
-        mean = (error * where).sum(dim=(1, 2, 3)) / (where.sum(dim=(1, 2, 3)) * x.shape[1])
+        pixels = where.sum(dim=(1, 2, 3)) * x.shape[1]
+        mean = (error * where).sum(dim=(1, 2, 3), dtype=torch.float64) / pixels
     return 10 * torch.log10(255.0**2 / mean)
 
 
 def accuracy(logits: Tensor, labels: Tensor, *, top: int = 1) -> float:
+    """The part of the rows whose label is among their `top` largest logits."""
     return float((logits.topk(top).indices == labels[:, None]).any(dim=1).double().mean())
 
 
-def _curve(scores: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall at every distinct score, from the highest down."""
+def _counts(scores: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From the highest distinct score down: how many are at least so high, and the relevant of them."""
+    assert not np.isnan(scores).any()
     order = np.argsort(-scores, kind="stable")
-    scores, relevant = scores[order], relevant[order]
-    last = np.append(np.nonzero(np.diff(scores))[0], len(scores) - 1)
-    found = np.cumsum(relevant)[last]
-    return found / (last + 1), found / max(1, relevant.sum())
+    ranked = scores[order]
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    return last + 1, np.cumsum(relevant[order])[last]
 
 
 def average_precision(scores, relevant) -> float:
-    """The sum of precision times the step in recall; NaN where nothing is relevant."""
+    """The sum over ranks of precision times the step in recall; NaN where nothing is relevant."""
     scores, relevant = np.asarray(scores, float), np.asarray(relevant, bool)
     if not relevant.any():
-        return float("nan")
-    precision, recall = _curve(scores, relevant)
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+        return math.nan
+    shown, found = _counts(scores, relevant)
+    return float(np.sum(np.diff(found, prepend=0) * found / shown) / relevant.sum())
 
 
 def average_precision_11(scores, relevant) -> float:
     """VOC 2007's own: the mean, over recalls 0, 0.1, …, 1, of the best precision at that recall or more."""
     scores, relevant = np.asarray(scores, float), np.asarray(relevant, bool)
     if not relevant.any():
-        return float("nan")
-    precision, recall = _curve(scores, relevant)
-    return float(
-        np.mean([precision[recall >= level - 1e-12].max(initial=0.0) for level in np.linspace(0, 1, 11)])
-    )
+        return math.nan
+    shown, found = _counts(scores, relevant)
+    precision, total = found / shown, relevant.sum()
+    # In whole numbers, since 3 of 10 is not 0.1 + 0.1 + 0.1.
+    return float(np.mean([precision[10 * found >= tenths * total].max() for tenths in range(11)]))
 
 
 def mean_average_precision(
-    scores: Tensor, relevant: Tensor, *, measure=average_precision
+    scores: Tensor, relevant: Tensor, *, measure: Callable[..., float] = average_precision
 ) -> tuple[float, list[float]]:
-    """Over the classes that occur; and each class's own."""
-    each = [measure(scores[:, k].numpy(), relevant[:, k].numpy()) for k in range(scores.shape[1])]
-    return float(np.nanmean(each)), each
+    """Of (N, K) scores: the mean over the classes that occur, and each class's own."""
+    columns = zip(scores.double().cpu().numpy().T, relevant.cpu().numpy().T, strict=True)
+    each = [measure(score, shown) for score, shown in columns]
+    occurring = [value for value in each if not math.isnan(value)]
+    return (sum(occurring) / len(occurring) if occurring else math.nan), each
 
 
 def confusion(predicted: Tensor, truth: Tensor, *, classes: int, void: int = 255) -> Tensor:
-    """Pixels counted by (truth, predicted); void ones are left out."""
+    """Pixels counted by (truth, predicted): int64 (K, K); void ones are left out."""
     kept = truth != void
-    return torch.bincount(truth[kept] * classes + predicted[kept], minlength=classes**2).view(
-        classes, classes
-    )
+    predicted, truth = predicted[kept].long(), truth[kept].long()
+    if len(truth) and not 0 <= int(truth.min()) <= int(truth.max()) < classes:
+        wrong = int(truth.max()) if int(truth.max()) >= classes else int(truth.min())
+        raise ValueError(f"a mask holds class {wrong}; allowed: 0 to {classes - 1}, and {void} for void")
+    return torch.bincount(truth * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
 def mean_iou(confusion: Tensor) -> tuple[float, list[float]]:
-    """Intersection over union, mean over the classes that occur in truth or prediction."""
+    """Intersection over union: the mean over classes in truth or prediction, and each (NaN: in neither)."""
     hit = confusion.diagonal().double()
     each = hit / (confusion.sum(dim=0) + confusion.sum(dim=1) - hit)
     return float(each.nanmean()), each.tolist()
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float, float]:
+    """Difference of the means a - b, the ends of its 95 % interval, and p, by Welch's t; NaN where n is 1."""
+    difference = float(np.mean(a) - np.mean(b))
+    if min(len(a), len(b)) < 2:
+        return difference, math.nan, math.nan, math.nan
+    if len(set(a)) == len(set(b)) == 1:  # no spread at all: the interval is a point, and there is no t
+        return difference, difference, difference, math.nan
+    from scipy.stats import ttest_ind
+
+    test = ttest_ind(a, b, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return difference, float(low), float(high), float(test.pvalue)
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Spearman's rho and its p; NaN where either side has one value only."""
+    if min(len(set(a)), len(set(b))) < 2:
+        return math.nan, math.nan
+    from scipy.stats import spearmanr
+
+    found = spearmanr(a, b)
+    return float(found.statistic), float(found.pvalue)

@@ -26,7 +26,7 @@ def encoder(spec: Run, manifest: Manifest) -> dong.Encoder:
     return dong.Encoder(network, channels=manifest.channels, eps=spec.eps)
 
 
-def autoencoder(spec: Run, manifest: Manifest) -> nn.Module:
+def autoencoder(spec: Run, manifest: Manifest) -> dong.AutoEncoder:
     return dong.AutoEncoder(encoder(spec, manifest), shortcuts=spec.objective.options.shortcuts)
 
 
@@ -64,6 +64,7 @@ def multilabel(model: nn.Module, batch: Batch, spec: Run, generator: Generator) 
 
 
 def segment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    assert batch.mask is not None
     return cross_entropy(model(batch.x).float(), batch.mask, ignore_index=VOID)
 
 

@@ -1,5 +1,8 @@
-"""Optimisers and schedules. The optimisers are torch's own functions without its classes around them: the first
-of those imports the compiler, four seconds that a short run has better uses for."""
+"""Optimisers and schedules.
+
+The optimisers are torch's own functions without its classes around them: the first of those imports the
+compiler, four seconds that a short run has better uses for.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -28,8 +31,9 @@ class Adam:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         moved = [i for i, each in enumerate(self.parameters) if each.grad is not None]
-        own = [[all_[i] for i in moved] for all_ in (self.parameters, self.first, self.second, self.steps)]
-        gradients = [self.parameters[i].grad for i in moved]
+        lists: list[list] = [self.parameters, self.first, self.second, self.steps]
+        own = [[each[i] for i in moved] for each in lists]
+        gradients: list[Any] = [self.parameters[i].grad for i in moved]
         adam(own[0], gradients, own[1], own[2], [], own[3], fused=True, amsgrad=False, beta1=0.9, beta2=0.999,
              lr=rate, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
 
@@ -50,7 +54,7 @@ class Sgd:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         moved = [i for i, each in enumerate(self.parameters) if each.grad is not None]
-        parameters = [self.parameters[i] for i in moved]
+        parameters: list[Any] = [self.parameters[i] for i in moved]
         velocity = [self.velocity[i] for i in moved]
         sgd(parameters, [each.grad for each in parameters], velocity, fused=False,
             weight_decay=self.options.weight_decay, momentum=self.options.momentum, lr=rate, dampening=0.0,

@@ -325,7 +325,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
 
 
 def _check_chain(params: Params, where: str, run: Run) -> None:
-    seen = []
+    seen: list[str] = []
     while run.start is not None:
         if run.start in seen:
             raise ValueError(f"{where}.start goes in a circle: {' -> '.join([*seen, run.start])}")

@@ -22,7 +22,8 @@ def shard(shards: Shards) -> None:
     """Write every split of the data set; the same input gives the same bytes on any machine."""
     drop_partials(shards.folder)
     source = SOURCES[shards.dataset.source]
-    splits, classes = {}, ()
+    splits: dict[str, Any] = {}
+    classes: tuple[str, ...] = ()
     for name in shards.dataset.splits:
         split = open_split(shards, name)
         splits[name] = _write_split(shards, name, split)
@@ -117,15 +118,15 @@ def encode(sample: Sample, shards: Shards, *, where: str) -> tuple[dict[str, byt
 def _image(sample: Sample, shards: Shards, *, where: str) -> tuple[np.ndarray, tuple[str, bytes]]:
     channels, side = SOURCES[shards.dataset.source].channels, shards.dataset.side
     pixels = decode(sample.image, channels=channels, where=where)
-    original = isinstance(sample.image, bytes)
+    original = sample.image if isinstance(sample.image, bytes) else b""
     if side is not None and min(pixels.shape[:2]) != side:
         factor = side / min(pixels.shape[:2])
         shape = tuple(max(side, round(length * factor)) for length in pixels.shape[:2])
-        pixels, original = _resized(pixels, shape), False
+        pixels, original = _resized(pixels, shape), b""
     if shards.dataset.encoding == "raw":
         return pixels, ("ppm" if channels == 3 else "pgm", netpbm(pixels))
-    if original and sample.image[:2] == b"\xff\xd8":
-        return pixels, ("jpg", sample.image)
+    if original[:2] == b"\xff\xd8":
+        return pixels, ("jpg", original)
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -143,9 +144,8 @@ def decode(image: np.ndarray | bytes, *, channels: int | None, where: str) -> np
 
     try:
         with Image.open(io.BytesIO(image)) as opened:
-            if channels is not None:
-                opened = opened.convert("RGB" if channels == 3 else "L")
-            pixels = np.asarray(opened)
+            picture = opened if channels is None else opened.convert("RGB" if channels == 3 else "L")
+            pixels = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{where}: the image does not decode ({error}); replace or remove it") from None
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
@@ -172,7 +172,7 @@ def _resized(pixels: np.ndarray, shape: tuple[int, ...], *, nearest: bool = Fals
     from PIL import Image
 
     how = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC  # antialiased when shrinking
-    resized = np.asarray(Image.fromarray(pixels.squeeze()).resize(shape[::-1], how))
+    resized = np.asarray(Image.fromarray(pixels.squeeze()).resize((shape[1], shape[0]), how))
     return resized if nearest or resized.ndim == 3 else resized[:, :, None]
 
 

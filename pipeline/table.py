@@ -164,8 +164,9 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     warning = " **A smoke run checks the pipeline; it reproduces nothing.**" if smoke else ""
     facts = papers()[paper]
     return (
-        f"## {key.capitalize().replace('able', 'able ')}: {layout.title}\n\n{facts.authors.split(',')[0]} et al., "
-        f"{facts.where}. {layout.note}\nEach cell: paper | {made_of}.{warning}\n\n{grid(head, body)}"
+        f"## {key.capitalize().replace('able', 'able ')}: {layout.title}\n\n"
+        f"{facts.authors.split(',')[0]} et al., {facts.where}. {layout.note}\n"
+        f"Each cell: paper | {made_of}.{warning}\n\n{grid(head, body)}"
     )
 
 

@@ -1,16 +1,16 @@
 """track: everything that runs is seen in MLflow, live.
 
 A run writes what happens to `events.jsonl` in its own folder, and never waits for MLflow. Beside all runs one
-process follows these files and hands over what is new; whatever was not handed over, the next one finds there.
+process follows these files and hands over what is new; what was not handed over, the next one finds there.
 """
 
 import argparse
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,13 +97,17 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
         },
     }
     events = Events(work.folder / EVENTS, header)
-    follow(os.getpid())
+    follower = follow()
     try:
         yield events
     except BaseException as error:
         events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])
         raise
-    events.end("FINISHED", files)
+    else:
+        events.end("FINISHED", files)
+    finally:
+        if follower is not None and follower.stdin is not None:
+            follower.stdin.close()
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
@@ -116,8 +120,11 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: value if isinstance(value, str) else json.dumps(value)}
 
 
-def follow(process: int) -> subprocess.Popen | None:
-    """Hand over what happens until that process has ended; where somebody does so already, nothing."""
+def follow() -> subprocess.Popen | None:
+    """Hand over what happens until this process has ended; where somebody does so already, nothing.
+
+    The follower knows the end, whatever it was, by the end of its standard input.
+    """
     from filelock import FileLock, Timeout
 
     LOCK.parent.mkdir(exist_ok=True)
@@ -126,16 +133,16 @@ def follow(process: int) -> subprocess.Popen | None:
             pass
     except Timeout:
         return None
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.track", "--while", str(process)], start_new_session=True
-    )
+    words = [sys.executable, "-m", "pipeline.track", "--follow"]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def finish(followers: list[subprocess.Popen | None]) -> None:
     """Let them hand over the rest, and wait for it."""
     for follower in followers:
         if follower is not None:
-            follower.terminate()
+            assert follower.stdin is not None
+            follower.stdin.close()
             follower.wait()
 
 
@@ -157,7 +164,7 @@ class Store:
                 self.read[path] = size
 
     def _tell(self, path: Path, told: list[dict[str, Any]]) -> None:
-        """A metric that the store has already is not doubled: its time is a part of it, and the file has the time."""
+        """A metric that the store has is not doubled: its time is a part of it, and the file has the time."""
         from mlflow.entities import Metric
 
         if not told:
@@ -237,59 +244,64 @@ def connect() -> Any:
     return MlflowClient(uri())
 
 
-def deliver(*, process: int | None, patience: float) -> None:
-    """Hand over until the process has ended and nothing is left, or for `patience` seconds in vain after that."""
-    from filelock import FileLock, Timeout
-
-    store, fault, since, ended = None, "", time.monotonic(), []
-    signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
-    try:
-        lock = FileLock(LOCK, timeout=0 if process else 60)
-        lock.acquire()
-    except Timeout:
-        if process:
-            return
-        raise ValueError(f"another process hands over already (it holds {LOCK})") from None
-    with lock:
-        while True:
-            alive = process is not None and not ended and _alive(process)
-            try:
-                store = store or Store(connect())
-                store.hand_over()
-                fault, since = "", time.monotonic()
-                if not alive:
-                    return
-            except Exception as error:  # whatever trouble the store is in, the runs go on
-                reason = masked(" ".join(str(error).split())[:200]) or type(error).__name__
-                if not fault:
-                    print(f"MLflow at {masked(uri())} takes nothing: {reason}", file=sys.stderr)
-                fault = reason
-            if not alive and time.monotonic() - since > patience:
+def deliver(*, until: threading.Event, patience: float) -> None:
+    """Hand over until the end and all that is left then; `patience` is for a store that takes nothing."""
+    store, fault, ended = None, "", 0.0
+    while True:
+        last = until.is_set()
+        ended = ended or (time.monotonic() if last else 0.0)
+        try:
+            store = store or Store(connect())
+            store.hand_over()
+            fault = ""
+            if last:
+                return
+        except Exception as error:  # whatever trouble the store is in, the runs go on
+            if not fault:
+                print(f"MLflow at {masked(uri())} takes nothing: {_reason(error)}", file=sys.stderr)
+            fault = _reason(error)
+            if last and time.monotonic() - ended > patience:
                 raise ValueError(
                     f"NOT DELIVERED to MLflow at {masked(uri())}: {fault}; the runs are complete, their "
                     f"{EVENTS} wait in their folders, and `python -m pipeline.track` delivers them"
-                )
-            _nap(LOOK_SECONDS if alive else 0.2, ended)
+                ) from None
+        until.wait(LOOK_SECONDS)
+        if last:
+            time.sleep(0.2)
 
 
-def _nap(seconds: float, ended: list) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and not ended:
-        time.sleep(0.05)
+def _reason(error: Exception) -> str:
+    return masked(" ".join(str(error).split())[:200]) or type(error).__name__
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+def _await_end(until: threading.Event) -> None:
+    sys.stdin.read()
+    until.set()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.track", description=__doc__.split("\n")[0])
+    parser.add_argument("--follow", action="store_true", help="until standard input ends")
+    given = parser.parse_args()
+    until = threading.Event()
+    if given.follow:
+        threading.Thread(target=_await_end, args=(until,), daemon=True).start()
+    else:
+        until.set()
+
+    def act() -> None:
+        from filelock import FileLock, Timeout
+
+        LOCK.parent.mkdir(exist_ok=True)
+        try:
+            with FileLock(LOCK, timeout=0 if given.follow else 60):
+                deliver(until=until, patience=10.0)
+        except Timeout:
+            if not given.follow:
+                raise ValueError(f"another process hands over already (it holds {LOCK})") from None
+
+    sys.exit(answered("track", act))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m pipeline.track", description=__doc__.split("\n")[0])
-    parser.add_argument("--while", dest="process", type=int, help="until the process of this number has ended")
-    given = parser.parse_args()
-    sys.exit(answered("track", lambda: deliver(process=given.process, patience=10.0)))
+    main()

@@ -135,7 +135,7 @@ def _save(path: Path, model: nn.Module, optimiser: Optimiser, state: State, owne
         "pending": list(state.pending),
         "owner": owner,
     }
-    write_whole(path, lambda beside: torch.save(content, beside))
+    save_tensors(path, content)
 
 
 def _resume(path: Path, model: nn.Module, optimiser: Optimiser, owner: dict) -> State:
@@ -145,6 +145,14 @@ def _resume(path: Path, model: nn.Module, optimiser: Optimiser, owner: dict) -> 
     model.load_state_dict(content["model"])
     optimiser.restore(content["optimiser"])
     return State(content["step"], content["losses"], content["pending"])
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    try:
+        write_whole(path, lambda beside: torch.save(content, beside))
+    except RuntimeError as error:  # torch's own word for a write that failed
+        reason = str(error).split("\n")[0][:120]
+        raise OSError(f"{path} could not be written ({reason}); is the disk full?") from None
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

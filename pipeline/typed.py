@@ -116,13 +116,17 @@ def _tuple(arguments: tuple, value: Any, where: str) -> tuple:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
         raise ValueError(f"{where} has {len(value)} values; {len(arguments)} are wanted")
-    return tuple(build(kind, each, f"{where}[{i}]") for i, (kind, each) in enumerate(zip(arguments, value)))
+    return tuple(
+        build(kind, each, f"{where}[{i}]")
+        for i, (kind, each) in enumerate(zip(arguments, value, strict=True))
+    )
 
 
 def _choice(kinds: dict[str, type], value: Any, where: str, *, optional: bool) -> Choice | None:
     if value is None and optional:
         return None
-    name, options = value, {}
+    name: Any = value
+    options: Any = {}
     if isinstance(value, dict):
         if len(value) != 1:
             raise ValueError(f"{where} has {len(value)} keys; one is wanted: {', '.join(kinds)}")
@@ -132,7 +136,7 @@ def _choice(kinds: dict[str, type], value: Any, where: str, *, optional: bool) -
     return Choice(name, build(kinds[name], options or {}, f"{where}.{name}"))
 
 
-def _record(kind: type, value: Any, where: str) -> Any:
+def _record(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; a mapping is wanted")
     fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("pipeline", "profiles", "Snakefile", "dvc.yaml", "params.yaml", ".dvcignore")
@@ -45,7 +46,18 @@ def workplace(tmp_path, monkeypatch):
     set_params(folder, **{f"scales__smoke__{name}": value for name, value in TINY.items()})
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return folder
+    (folder / "results").mkdir()
+    with FileLock(
+        folder / "results" / ".mlflow.lock"
+    ):  # whoever holds it is the one to deliver: nobody, here
+        yield folder
+
+
+@pytest.fixture
+def tracked(workplace):
+    """The same, with MLflow's own store in it."""
+    (workplace / "results" / ".mlflow.lock").unlink()
+    return workplace
 
 
 def command(*words: str, folder: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess:

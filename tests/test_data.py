@@ -47,7 +47,7 @@ def made(workplace):
 def small_shards(monkeypatch):
     """Several shards and windows, from few images."""
     monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 12_000)
-    monkeypatch.setattr("pipeline.data.WINDOW", 24)
+    monkeypatch.setattr("pipeline.data.WINDOW", 16)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "voc2007", "voc2012"])
@@ -252,7 +252,7 @@ def test_members_are_named_as_other_tools_expect(made):
 
 
 def test_a_split_that_is_not_there_is_named(made):
-    with pytest.raises(ValueError, match="has no split 'tset'; it has train, test"):
+    with pytest.raises(ValueError, match="has no split 'tset'; it has test, train"):
         open_manifest(made("cifar10").manifest, "tset")
 
 

@@ -76,7 +76,7 @@ def test_a_scale_caps_how_much_is_done(params):
     assert spec.epochs == cap.epochs
     assert spec.batch == cap.batch
     assert spec.network.options.n == cap.width
-    assert spec.objective.options.hidden == (512, 512)  # 4096, as much narrower as the first layer is
+    assert spec.objective.options.hidden == (768, 768)  # 4096, as much narrower as the first layer is
     assert spec.augment.crop == 33  # 225 of 256, at 38
     assert spec.schedule.options.at == (
         6.0,

@@ -16,6 +16,7 @@ class Sample:
     image: np.ndarray | bytes  # (H, W, C), or an encoded file as it came
     label: int | list[int] | None = None  # a class; the classes shown; none
     mask: np.ndarray | bytes | None = None  # (H, W) classes, 255 void; or a palette PNG
+    origin: str = ""  # the file that it came in, for messages
 
 
 class Split(Protocol):
@@ -38,7 +39,7 @@ class Source:
 
 
 def _lazy(module: str, function: str) -> Callable[..., Any]:
-    """A function of a module that is imported when it is first called."""
+    """A function of a module that is imported when first called: this file must load in milliseconds."""
 
     def call(*words: Any, **named: Any) -> Any:
         return getattr(import_module(f"pipeline.datasets.{module}"), function)(*words, **named)
@@ -48,76 +49,84 @@ def _lazy(module: str, function: str) -> Callable[..., Any]:
 
 SOURCES: dict[str, Source] = {
     "mnist": Source(
-        "class",
-        10,
-        1,
-        28,
-        {"train": 60_000, "test": 10_000},
-        _lazy("small", "fetch_mnist"),
-        _lazy("small", "open_mnist"),
+        labels="class",
+        classes=10,
+        channels=1,
+        side=28,
+        splits={"train": 60_000, "test": 10_000},
+        fetch=_lazy("mnist", "fetch"),
+        open=_lazy("mnist", "open_split"),
     ),
     "svhn": Source(
-        "class",
-        10,
-        3,
-        32,
-        {"train": 73_257, "test": 26_032, "extra": 531_131},
-        _lazy("small", "fetch_svhn"),
-        _lazy("small", "open_svhn"),
+        labels="class",
+        classes=10,
+        channels=3,
+        side=32,
+        splits={"train": 73_257, "test": 26_032, "extra": 531_131},
+        fetch=_lazy("svhn", "fetch"),
+        open=_lazy("svhn", "open_split"),
     ),
     "cifar10": Source(
-        "class",
-        10,
-        3,
-        32,
-        {"train": 50_000, "test": 10_000},
-        _lazy("small", "fetch_cifar10"),
-        _lazy("small", "open_cifar10"),
+        labels="class",
+        classes=10,
+        channels=3,
+        side=32,
+        splits={"train": 50_000, "test": 10_000},
+        fetch=_lazy("cifar", "fetch_10"),
+        open=_lazy("cifar", "open_10"),
     ),
     "cifar100": Source(
-        "class",
-        100,
-        3,
-        32,
-        {"train": 50_000, "test": 10_000},
-        _lazy("small", "fetch_cifar100"),
-        _lazy("small", "open_cifar100"),
+        labels="class",
+        classes=100,
+        channels=3,
+        side=32,
+        splits={"train": 50_000, "test": 10_000},
+        fetch=_lazy("cifar", "fetch_100"),
+        open=_lazy("cifar", "open_100"),
     ),
     "stl10": Source(
-        "class",
-        10,
-        3,
-        96,
-        {"train": 5_000, "test": 8_000, "unlabelled": 100_000},
-        _lazy("small", "fetch_stl10"),
-        _lazy("small", "open_stl10"),
+        labels="class",
+        classes=10,
+        channels=3,
+        side=96,
+        splits={"train": 5_000, "test": 8_000, "unlabelled": 100_000},
+        fetch=_lazy("stl10", "fetch"),
+        open=_lazy("stl10", "open_split"),
     ),
     "voc2007": Source(
-        "classes",
-        20,
-        3,
-        375,
-        {"train": 5_011, "test": 4_952},
-        _lazy("voc", "fetch_2007"),
-        _lazy("voc", "open_2007"),
+        labels="classes",
+        classes=20,
+        channels=3,
+        side=375,
+        splits={"train": 5_011, "test": 4_952},  # train is its trainval
+        fetch=_lazy("voc", "fetch_2007"),
+        open=_lazy("voc", "open_2007"),
     ),
     "voc2012": Source(
-        "mask",
-        21,
-        3,
-        375,
-        {"train": 1_464, "test": 1_449},
-        _lazy("voc", "fetch_2012"),
-        _lazy("voc", "open_2012"),
+        labels="mask",
+        classes=21,
+        channels=3,
+        side=375,
+        splits={"train": 1_464, "test": 1_449},  # test is its val
+        fetch=_lazy("voc", "fetch_2012"),
+        open=_lazy("voc", "open_2012"),
     ),
     "imagenet": Source(
-        "class",
-        1000,
-        3,
-        375,
-        {"train": 1_281_167, "test": 50_000},
-        _lazy("imagenet", "fetch"),
-        _lazy("imagenet", "open"),
+        labels="class",
+        classes=1000,
+        channels=3,
+        side=375,
+        splits={"train": 1_281_167, "test": 50_000},  # test is its val
+        fetch=_lazy("imagenet", "fetch"),
+        open=_lazy("imagenet", "open_split"),
     ),
-    "folder": Source("class", None, 3, 256, {}, _lazy("folder", "fetch"), _lazy("folder", "open")),
+    "folder": Source(
+        labels="class",
+        classes=None,
+        channels=3,
+        side=256,
+        splits={},
+        fetch=_lazy("folder", "fetch"),
+        open=_lazy("folder", "open_split"),
+    ),
 }

@@ -1,94 +1,157 @@
 """Drawn pictures in place of any source: the same kind of labels, enough structure that learning shows."""
 
+from __future__ import annotations
+
 import colorsys
+import zlib
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.datasets import Sample, Source
 
-SHAPES = 6
-NUMBERS = {"train": 0, "test": 1, "unlabelled": 2, "extra": 3}
+KINDS = {"class": 0, "classes": 1, "mask": 2}
+VOID = 255
+HUES = {
+    "red": 0.0,
+    "orange": 0.08,
+    "yellow": 0.155,
+    "green": 0.33,
+    "teal": 0.46,
+    "sky": 0.54,
+    "blue": 0.63,
+    "violet": 0.74,
+    "pink": 0.84,
+    "crimson": 0.94,
+}
+TONES = {"black": 0.04, "white": 0.96}  # in place of hues where there is no colour
+TEXTURES = {  # waves across an object: how fast along its width and its height
+    "plain": (0, 0),
+    "level": (0, 5),
+    "upright": (5, 0),
+    "rising": (3.5, 3.5),
+    "falling": (3.5, -3.5),
+    "finely level": (0, 9),
+    "finely upright": (9, 0),
+    "finely rising": (6.5, 6.5),
+    "finely falling": (6.5, -6.5),
+    "steep": (8, 4),
+}
+SHAPES = ("disc", "square", "triangle", "ring", "plus", "diamond", "star", "saltire", "bar", "crescent")
+
+
+class Look(NamedTuple):
+    shape: int
+    hue: int
+    texture: int
+
+
+def look(k: int) -> Look:
+    """Of class k: neighbours differ in shape and hue; no two of a thousand are the same."""
+    units, tens, hundreds = k % 10, k // 10 % 10, k // 100 % 10
+    return Look(units, (3 * units + tens) % 10, (tens + hundreds) % 10 if k >= 10 else 0)
+
+
+def distance(shape: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Below 1 inside a shape of about radius 1, above it outside."""
+    r, across = np.hypot(u, v), np.maximum(abs(u), abs(v))
+    if SHAPES[shape] == "saltire":
+        u, v = (u + v) / 2**0.5, (u - v) / 2**0.5
+    if SHAPES[shape] in ("plus", "saltire"):
+        return np.maximum(np.minimum(abs(u), abs(v)) / 0.3, np.maximum(abs(u), abs(v)))
+    if SHAPES[shape] == "star":
+        return r / (0.7 - 0.3 * np.sin(5 * np.arctan2(v, u)))
+    return {
+        "disc": lambda: r,
+        "square": lambda: across / 0.82,
+        "triangle": lambda: np.maximum(v / 0.7, abs(u) * 1.15 - v * 0.55 + 0.42),
+        "ring": lambda: 1 + (abs(r - 0.75) - 0.25),
+        "diamond": lambda: abs(u) + abs(v),
+        "bar": lambda: np.maximum(abs(u), abs(v) / 0.36),
+        "crescent": lambda: np.maximum(r, 1 + 0.75 - np.hypot(u - 0.45, v)),
+    }[SHAPES[shape]]()
 
 
 class Drawn:
-    """Picture i of a split follows from (kind, split, i) alone, however many there are."""
+    """Picture i follows from (source, split, i) alone, however many pictures there are."""
 
     def __init__(self, source: Source, split: str, *, count: int, side: int) -> None:
-        self.source, self.count, self.side, self.number = source, count, side, NUMBERS[split]
-        number = source.classes or 10
-        self.classes = tuple(f"class {k}" for k in range(number))
+        self.source, self.count, self.side, self.split = source, count, side, split
+        self.drawn = (source.classes or 10) - (source.labels == "mask")  # class 0 of a mask is the background
+        names = tuple(self._name(k) for k in range(self.drawn))
+        self.classes = ("background", *names) if source.labels == "mask" else names
         self.folds = None
-        if source.side == 96 and split == "train":
-            self.folds = [list(range(fold, count, 10)) for fold in range(10)]
-        rows, columns = np.mgrid[0:side, 0:side].astype(np.float32) / side
-        self.rows, self.columns = rows, columns
+        if (
+            split == "train" and "unlabelled" in source.splits
+        ):  # like STL-10's: ten, each a fifth of the images
+            self.folds = [[i for i in range(count) if (i - fold) % 10 < 2] for fold in range(10)]
+        images = sum(source.splits.values())  # tells sources of the same kind apart
+        self.seed = (KINDS[source.labels], self.drawn, source.side, images, zlib.crc32(split.encode()))
+        places = (np.arange(side, dtype=np.float32) + 0.5) / side
+        self.rows, self.columns = places[:, None], places[None, :]
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, i: int) -> Sample:
-        chance = np.random.default_rng([7, self.source.side, len(self.classes), self.number, i])
+        if not 0 <= i < self.count:
+            raise IndexError(i)
+        chance = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, i))))
         image = self._background(chance)
-        first = 1 if self.source.labels == "mask" else 0  # class 0 of a mask is the background
-        number = len(self.classes) - first
-        several = self.source.labels != "class"
-        shown = (
-            chance.choice(number, chance.integers(1, min(4, number + 1)), replace=False)
-            if several
-            else [i % number]
-        )
+        first = (i + i // self.drawn) % self.drawn  # balanced, and not in step with any stride
+        if self.source.labels == "class":
+            radius = chance.uniform(0.26, 0.4)
+            y, x = chance.uniform(radius, 1 - radius, 2)
+            self._paint(image, first, y, x, radius, chance)
+            return Sample(self._pixels(image), None if self.split == "unlabelled" else first)
+        others = chance.permutation(self.drawn)[: chance.integers(3)]
+        shown = list(dict.fromkeys([first, *map(int, others)]))
         mask = np.zeros((self.side, self.side), np.uint8)
-        for each in shown:
-            self._draw(image, mask, int(each), first, chance, small=several)
-        pixels = (image.clip(0, 1) * 255).round().astype(np.uint8)
+        for k, quarter in zip(shown, chance.permutation(4), strict=False):
+            y, x = 0.27 + 0.46 * np.array(divmod(quarter, 2)) + chance.uniform(-0.05, 0.05, 2)
+            inside = self._paint(image, k, y, x, chance.uniform(0.2, 0.3), chance)
+            mask[inside > 0.05] = VOID
+            mask[inside > 0.95] = k + 1
         if self.source.labels == "mask":
-            return Sample(pixels, None, mask)
-        label = sorted(int(each) for each in shown) if several else int(shown[0])
-        return Sample(pixels, None if self.number == NUMBERS["unlabelled"] else label)
+            return Sample(self._pixels(image), None, mask)
+        return Sample(self._pixels(image), sorted(shown))
+
+    def _name(self, k: int) -> str:
+        shape, hue, texture = look(k)
+        colours = list(HUES) if self.source.channels == 3 else list(TONES)
+        return f"{list(TEXTURES)[texture]} {colours[hue % len(colours)]} {SHAPES[shape]}"
 
     def _background(self, chance: np.random.Generator) -> np.ndarray:
-        corner = 0.35 + 0.3 * chance.random((3, self.source.channels), dtype=np.float32)
-        return (
-            corner[0]
-            + self.rows[..., None] * (corner[1] - corner[0])
-            + self.columns[..., None] * (corner[2] - corner[0])
+        """A slope between nearly grey corners, and a slow wave."""
+        corners = (
+            0.3 + 0.4 * chance.random((3, 1, 1, 1)) + 0.06 * chance.random((3, 1, 1, self.source.channels))
         )
+        down, right, phase = chance.uniform(-4, 4), chance.uniform(-4, 4), chance.uniform(0, 7)
+        rows, columns = self.rows[..., None], self.columns[..., None]
+        slope = corners[0] + rows * (corners[1] - corners[0]) + columns * (corners[2] - corners[0])
+        return slope + 0.05 * np.sin(down * rows + right * columns + phase)
 
-    def _draw(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        number: int,
-        first: int,
-        chance: np.random.Generator,
-        *,
-        small: bool,
-    ) -> None:
-        """A class is a shape, a hue and the width of its stripes."""
-        radius = chance.uniform(0.14, 0.24) if small else chance.uniform(0.22, 0.36)
-        y, x = chance.uniform(radius, 1 - radius, 2)
-        inside = _inside(number % SHAPES, (self.rows - y) / radius, (self.columns - x) / radius)
-        hue = (number * 0.618034) % 1
-        colour = np.array(
-            colorsys.hsv_to_rgb(hue, 0.9, 0.95) if self.source.channels == 3 else [(number % 2) * 0.9 + 0.05]
-        )
-        stripes = 0.8 + 0.2 * np.sign(np.sin((self.rows + self.columns) * (6 + 5 * (number % 7))))
-        paint = colour * stripes[..., None]
-        image[inside] = paint[inside]
-        mask[inside] = (number + first) % 256  # read only where labels are masks
+    def _paint(
+        self, image: np.ndarray, k: int, y: float, x: float, radius: float, chance: np.random.Generator
+    ) -> np.ndarray:
+        """Put class k there; how much of each pixel it covers comes back."""
+        shape, hue, texture = look(k)
+        u, v = (self.columns - x) / radius, (self.rows - y) / radius
+        covered = np.clip((1 - distance(shape, u, v)) * radius * self.side + 0.5, 0, 1)
+        if self.source.channels == 3:
+            colour = np.array(colorsys.hsv_to_rgb(list(HUES.values())[hue], 0.85, chance.uniform(0.85, 1)))
+        else:
+            colour = np.array([list(TONES.values())[hue % len(TONES)]])
+        along, down = list(TEXTURES.values())[texture]
+        paint = np.ones_like(covered)[..., None] * colour
+        if texture:
+            wave = 0.5 + 0.5 * np.sin(along * u + down * v)
+            paint = paint * (0.35 + 0.65 * wave[..., None])
+        image += covered[..., None] * (paint - image)
+        return covered
 
-
-def _inside(shape: int, v: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Pixels of a shape of radius 1 about the origin."""
-    r = np.hypot(u, v)
-    return (
-        r < 1,
-        np.maximum(abs(u), abs(v)) < 0.85,
-        (v > -0.8) & (v < 0.8) & (abs(u) < (v + 0.8) / 1.6),
-        (r < 1) & (r > 0.55),
-        (np.minimum(abs(u), abs(v)) < 0.3) & (r < 1),
-        abs(u) + abs(v) < 1,
-    )[shape]
+    def _pixels(self, image: np.ndarray) -> np.ndarray:
+        return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def open_procedural(source: Source, split: str, *, count: int, side: int) -> Drawn:

@@ -1,0 +1,68 @@
+"""Splits as their readers see them: arrays in memory, or files on a disk."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets import Sample
+
+
+@dataclass(frozen=True)
+class Arrays:
+    images: np.ndarray  # (N, H, W, C) uint8
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    origin: str
+    folds: list[list[int]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is None:
+            return
+        if len(self.labels) != len(self.images):
+            raise ValueError(f"{self.origin} has {len(self.images)} images and {len(self.labels)} labels")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise ValueError(
+                f"{self.origin} has labels from {self.labels.min()} to {self.labels.max()}; "
+                f"{len(self.classes)} classes are known"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Sample:
+        label = None if self.labels is None else int(self.labels[i])
+        return Sample(np.ascontiguousarray(self.images[i]), label, origin=f"{self.origin}, image {i}")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Encoded images as they came; `label_of` and `masks` go by the same index."""
+
+    paths: Sequence[Path]
+    label_of: Callable[[int], int | list[int] | None]
+    classes: tuple[str, ...]
+    masks: Sequence[Path] | None = None
+    folds: list[list[int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Sample:
+        mask = None if self.masks is None else read_image(self.masks[i])
+        return Sample(read_image(self.paths[i]), self.label_of(i), mask, origin=str(self.paths[i]))
+
+
+def read_image(path: Path) -> bytes:
+    """The file's bytes, when they begin as an image does; decoding shows whether they end as one."""
+    from PIL import Image
+
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)):
+            return content
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "no image format that is known" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise ValueError(f"{path} is not an image ({reason}); replace or remove it") from None

@@ -1,0 +1,185 @@
+"""VOC, ImageNet and folders: photographs come as the bytes that they were stored as."""
+
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_datasets_archives import offer, tar_of
+
+from pipeline.datasets import SOURCES
+from pipeline.datasets.archives import official
+
+
+def jpeg(seed=0, kind="JPEG"):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def annotation(*objects):
+    each = "".join(
+        f"<object><name>{name}</name><difficult>{difficult}</difficult>"
+        "<part><name>head</name></part><bndbox><xmin>1</xmin></bndbox></object>"
+        for name, difficult in objects
+    )
+    return f"<annotation><folder>VOC</folder>{each}</annotation>".encode()
+
+
+@pytest.fixture
+def raw(tmp_path):
+    folder = tmp_path / "raw" / "here"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_voc2007_leaves_difficult_objects_out(monkeypatch, tmp_path, raw):
+    base, source = "VOCdevkit/VOC2007", SOURCES["voc2007"]
+    shown = {
+        "000005": annotation(("person", 0), ("dog", 0), ("person", 0), ("cat", 1)),
+        "000007": annotation(("car", 1)),
+    }
+    for name, image_set in (("trainval", "trainval"), ("test", "test")):
+        files = {f"{base}/ImageSets/Main/{image_set}.txt": b"000005\n000007\n"}
+        files |= {f"{base}/Annotations/{each}.xml": content for each, content in shown.items()}
+        files |= {f"{base}/JPEGImages/{each}.jpg": jpeg(int(each) + len(name)) for each in shown}
+        offer(monkeypatch, tmp_path / "mirror", f"VOC{name}_06-Nov-2007.tar", tar_of(files))
+    source.fetch(raw, mirror=tmp_path / "mirror")
+    train, test = source.open(raw, "train"), source.open(raw, "test")
+    assert [train.classes[k] for k in train[0].label] == ["dog", "person"]
+    assert (len(train), train[1].label, len(train.classes)) == (2, [], 20)
+    assert (train[0].image, test[0].image) == (jpeg(5 + 8), jpeg(5 + 4))
+
+
+def test_voc2012_gives_palette_masks_and_its_val_as_test(monkeypatch, tmp_path, raw):
+    base, source = "VOCdevkit/VOC2012", SOURCES["voc2012"]
+    classes = np.array([[0, 15, 255], [20, 20, 0]], np.uint8)
+    mask = Image.fromarray(classes, mode="P")
+    mask.putpalette(list(range(256)) * 3)
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    names = {"train": "2007_000032", "val": "2007_000033"}
+    files = {
+        f"{base}/ImageSets/Segmentation/{each}.txt": f"{name}\n".encode() for each, name in names.items()
+    }
+    for k, name in enumerate(names.values()):
+        files[f"{base}/JPEGImages/{name}.jpg"] = jpeg(k)
+        files[f"{base}/SegmentationClass/{name}.png"] = buffer.getvalue()
+    offer(monkeypatch, tmp_path / "mirror", "VOCtrainval_11-May-2012.tar", tar_of(files))
+    source.fetch(raw, mirror=tmp_path / "mirror")
+    sample = source.open(raw, "test")[0]
+    assert sample.image == jpeg(1)
+    with Image.open(io.BytesIO(sample.mask)) as opened:
+        assert np.array_equal(np.asarray(opened), classes)
+    assert sample.label is None
+    assert source.open(raw, "train").classes[15] == "person"
+
+
+WNIDS = ("n01440764", "n02119789", "n04612504")
+
+
+def devkit():
+    """The inner node that the official one has too, and classes out of the order of their names."""
+    from scipy.io import savemat
+
+    kind = [(name, object) for name in ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children")]
+    synsets = [(3, WNIDS[0], "tench, Tinca tinca", "fish", 0), (1, WNIDS[1], "kit fox", "fox", 0)]
+    synsets += [(2, WNIDS[2], "yawl", "boat", 0), (4, "n00001740", "entity", "all", 3)]
+    meta = io.BytesIO()
+    savemat(meta, {"synsets": np.array(synsets, dtype=kind)[:, None]})
+    truth = {"data/meta.mat": meta.getvalue(), "data/ILSVRC2012_validation_ground_truth.txt": b"2\n3\n1\n"}
+    return tar_of({f"ILSVRC2012_devkit_t12/{name}": content for name, content in truth.items()}, "w:gz")
+
+
+def test_imagenet_unpacks_from_its_official_archives(monkeypatch, tmp_path, raw):
+    from torchvision.datasets.imagenet import ARCHIVE_META
+
+    inner = {
+        f"{w}.tar": tar_of({f"{w}_{i}.JPEG": jpeg(10 * k + i) for i in (1, 2)}) for k, w in enumerate(WNIDS)
+    }
+    val = {f"ILSVRC2012_val_{i:08d}.JPEG": jpeg(100 + i) for i in (1, 2, 3)}
+    for part, content in (("train", tar_of(inner)), ("val", tar_of(val)), ("devkit", devkit())):
+        name = ARCHIVE_META[part][0]
+        offer(monkeypatch, tmp_path / "mirror", name, content)
+        monkeypatch.setitem(ARCHIVE_META, part, (name, official()[name].md5))
+    source = SOURCES["imagenet"]
+    source.fetch(raw, mirror=tmp_path / "mirror")
+    train, test = source.open(raw, "train"), source.open(raw, "test")
+    assert train.classes == test.classes == WNIDS
+    assert [(train[i].image, train[i].label) for i in (0, 5)] == [(jpeg(1), 0), (jpeg(22), 2)]
+    assert {test[i].image: test[i].label for i in range(3)} == {jpeg(101): 2, jpeg(102): 0, jpeg(103): 1}
+    some = source.open(raw, "train", synsets=(WNIDS[2], WNIDS[1]))
+    assert [some[i].label for i in range(4)] == [1, 1, 2, 2]
+    with pytest.raises(ValueError, match="lacks 1 of the classes asked for: n09999999"):
+        source.open(raw, "train", synsets=("n09999999",))
+    source.fetch(raw, mirror=None)  # what is unpacked is not asked for again
+
+
+def test_imagenet_that_is_missing_is_asked_for_in_one_line(raw):
+    with pytest.raises(ValueError, match="ILSVRC2012_img_train.tar, .*_val.tar, .*devkit.*mirror") as refusal:
+        SOURCES["imagenet"].fetch(raw, mirror=None)
+    assert "\n" not in str(refusal.value)
+    (raw / "train" / WNIDS[0]).mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"users: ILSVRC2012_img_val\.tar, ILSVRC2012_devkit"):
+        SOURCES["imagenet"].fetch(raw, mirror=None)
+
+
+def fill(root, *names):
+    for k, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(jpeg(k, "PNG" if name.endswith("png") else "JPEG"))
+
+
+def test_a_folder_numbers_its_classes_alike_in_every_split(tmp_path, raw):
+    fill(
+        tmp_path / "my", "train/bee/1.jpg", "train/ant/2.png", "test/bee/3.JPEG", "more/4.jpg", "more/.hidden"
+    )
+    source = SOURCES["folder"]
+    source.fetch(raw, mirror=None, path=tmp_path / "my")
+    train, test, more = (source.open(raw, split, path=tmp_path / "my") for split in ("train", "test", "more"))
+    assert train.classes == test.classes == ("ant", "bee")
+    assert [train[0].label, train[1].label, test[0].label, more[0].label] == [0, 1, 1, None]
+    assert (train[0].image, train[0].origin) == (jpeg(1, "PNG"), str(tmp_path / "my/train/ant/2.png"))
+    assert len(more) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "has no folders"),
+        (["train/"], "train is empty"),
+        (["train/ant/"], "ant is empty"),
+        (["train/ant/1.jpg", "train/2.jpg"], "both images"),
+        (["train/ant/1.jpg", "train/ant/deep/2.jpg"], "holds the folder deep"),
+        (["train/ant/1.jpg", "train/ant/notes.txt"], r"notes\.txt is not an image"),
+    ],
+)
+def test_a_folder_with_a_slip_is_refused_before_it_is_read(tmp_path, raw, files, said):
+    (tmp_path / "my").mkdir()
+    fill(tmp_path / "my", *(name for name in files if not name.endswith("/")))
+    for name in files:
+        if name.endswith("/"):
+            (tmp_path / "my" / name).mkdir(parents=True)
+    with pytest.raises(ValueError, match=said):
+        SOURCES["folder"].fetch(raw, mirror=None, path=tmp_path / "my")
+
+
+def test_a_split_that_a_folder_lacks_is_refused_with_those_it_has(tmp_path, raw):
+    fill(tmp_path, "train/ant/1.jpg")
+    with pytest.raises(ValueError, match="no split 'test'; its folders are raw, train"):
+        SOURCES["folder"].open(raw, "test", path=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", jpeg()[:3]])
+def test_an_image_that_is_none_is_refused_by_its_name(tmp_path, raw, content):
+    fill(tmp_path / "my", "train/ant/1.jpg", "train/ant/2.jpg")
+    (tmp_path / "my/train/ant/2.jpg").write_bytes(content)
+    split = SOURCES["folder"].open(raw, "train", path=tmp_path / "my")
+    assert hashlib.md5(split[0].image).digest() == hashlib.md5(jpeg()).digest()
+    with pytest.raises(ValueError, match=r"ant/2\.jpg is not an image"):
+        split[1]
+    (tmp_path / "my/train/ant/2.jpg").unlink()
+    with pytest.raises(ValueError, match=r"ant/2\.jpg is not an image"):
+        split[1]

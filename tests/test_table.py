@@ -1,0 +1,139 @@
+"""A table says what was measured, beside what was printed, and of which runs."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from conftest import set_params
+
+from pipeline import papers
+from pipeline.graph import Graph
+from pipeline.papers import Cell, Table
+from pipeline.params import load
+from pipeline.table import COLUMNS, line, measurements, stale, table
+
+VALUES = {"restore": 20.0, "crops10": 30.0}
+
+
+def fill(graph, *, shift=0.0):
+    """Results as `evaluate` leaves them: by protocol, one more for each further seed."""
+    for each in measurements(graph, "table6"):
+        value = VALUES[each.protocol] + each.training.seed + shift
+        metric = "psnr" if each.protocol == "restore" else "map"
+        each.metrics.parent.mkdir(parents=True, exist_ok=True)
+        each.metrics.write_text(json.dumps({"metrics": {metric: value}, "commit": "0123456789ab"}))
+
+
+def lines(path="results/table6.csv"):
+    with open(path, newline="") as file:  # noqa: PTH123 (csv wants the handle)
+        return list(csv.DictReader(file))
+
+
+def test_a_line_has_mean_spread_and_difference_by_value(workplace):
+    params = load()
+    scales = {**params.scales, "smoke": replace(params.scales["smoke"], repeats=3)}
+    repeated = {name: replace(run, repeats=3) for name, run in params.finetune.items()}
+    graph = Graph(replace(params, scales=scales, finetune=repeated))
+    fill(graph)
+    shown = table(graph, "table6")
+    found = lines()
+    assert tuple(found[0]) == COLUMNS
+    assert len(found) == 6
+    psnr, mean_ap = found[0], found[1]
+    assert (psnr["paper"], psnr["mean"], psnr["sd"], psnr["n"], psnr["delta"]) == (
+        "22.19",
+        "20",
+        "",
+        "1",
+        "-2.19",
+    )
+    assert (mean_ap["mean"], mean_ap["sd"], mean_ap["n"], mean_ap["delta"]) == ("31", "1", "3", "-37.94")
+    assert {each["scale"] for each in found} == {"smoke"}
+    assert {each["dataset"] for each in found} == {"procedural"}
+    assert {each["state"] for each in found} == {"measured"}
+    assert {each["commit"] for each in found} == {"0123456789ab"}
+    assert len(mean_ap["runs"].split()) == 3
+    assert "68.94 \\| 31.00 ± 1.00 (n=3)" in shown
+    assert "it reproduces nothing" in shown
+
+
+def test_a_table_is_stale_once_it_does_not_name_the_wanted_runs(workplace):
+    graph = Graph(load())
+    assert stale(graph, "table6")
+    fill(graph)
+    table(graph, "table6")
+    assert not stale(graph, "table6")
+    text = (workplace / "params.yaml").read_text()
+    (workplace / "params.yaml").write_text(text.replace("lr: 0.0001", "lr: 0.0002"))
+    assert stale(Graph(load()), "table6")
+    (workplace / "params.yaml").write_text(text)
+    assert not stale(Graph(load()), "table6")
+    (workplace / "results" / "table6.csv").write_text("row,column\nrubbish,more\n")
+    assert stale(Graph(load()), "table6")
+
+
+def test_a_missing_result_says_what_makes_it(workplace):
+    with pytest.raises(
+        ValueError, match=r"metrics\.json is missing; make it: snakemake --cores all results/runs/"
+    ):
+        table(Graph(load()), "table6")
+
+
+def test_cited_and_withdrawn_cells_stand_in_their_rows(workplace):
+    graph = Graph(load())
+    cited = line(graph, "He", "mAP", Cell(paper=66.71, state="cited"), None)
+    assert (cited["paper"], cited["state"], cited.get("mean"), cited["scale"]) == ("66.71", "cited", None, "")
+
+
+def test_a_substitute_is_named(workplace):
+    set_params(
+        workplace, scales__smoke__substitutes={"imagenet": "imagenet32"}, scales__smoke__procedural=False
+    )
+    graph = Graph(load())
+    fill(graph)
+    table(graph, "table6")
+    assert (lines()[0]["state"], lines()[0]["dataset"]) == ("substitute", "imagenet32")
+    assert (lines()[1]["state"], lines()[1]["dataset"]) == ("measured", "voc2007")
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ({}, "either 'of'"),
+        ({"of": "a.b.c"}, "'of' and 'metric' go together"),
+        ({"of": "a.b.c", "metric": "psnr", "state": "cited"}, "either 'of'"),
+    ],
+)
+def test_a_cell_that_says_too_much_or_too_little_is_refused(cell, said):
+    with pytest.raises(ValueError, match=said):
+        Cell(**cell)
+
+
+def test_a_cell_under_no_column_is_refused():
+    with pytest.raises(ValueError, match="has the column 'PSRN'; did you mean 'PSNR'"):
+        Table(title="", columns={"PSNR": "dB"}, rows={"a": {"PSRN": Cell(paper=1.0, state="cited")}})
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ("finetune.voc2007-imagenet-ful.crops10", "did you mean 'voc2007-imagenet-full'"),
+        ("finetune.voc2007-imagenet-full.crops1", "did you mean 'crops10'"),
+        ("finetun.voc2007-imagenet-full.crops10", "STAGE.RUN.PROTOCOL is wanted"),
+        ("voc2007", "STAGE.RUN.PROTOCOL is wanted"),
+    ],
+)
+def test_a_table_that_names_no_run_is_refused_at_the_door(monkeypatch, of, said):
+    layout = Table(title="", columns={"mAP": "%"}, rows={"a": {"mAP": Cell(of=of, metric="map")}})
+    paper = papers.Paper(title="", authors="", year=2016, where="", tables={"table9": layout})
+    monkeypatch.setattr(papers, "papers", lambda: {"dong2016": paper})
+    with pytest.raises(ValueError, match=said):
+        papers.check(load())
+
+
+def test_a_misspelt_table_is_named():
+    with pytest.raises(ValueError, match="dong2016 has no 'table66'; did you mean 'table6'"):
+        papers.find_table("table66")
+    with pytest.raises(ValueError, match="no paper 'dong206'; did you mean 'dong2016'"):
+        papers.find_table("dong206/table6")

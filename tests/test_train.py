@@ -1,0 +1,273 @@
+"""A run is the same run however often it was stopped, and refuses what is not its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import command, set_params
+from torch import nn
+
+from pipeline.data import Batches, Images, open_manifest
+from pipeline.graph import Graph
+from pipeline.learn import beginning, learn, load_parts
+from pipeline.objectives import LOSSES
+from pipeline.optimise import OPTIMISERS, SCHEDULES
+from pipeline.params import Adam, Plateau, Sgd, Steps, load
+from pipeline.shard import shard
+from pipeline.train import fit
+
+FULL = "imagenet-full"
+FINE = "voc2007-imagenet-full"
+
+
+def tensors(training):
+    return {
+        f"{part}.{name}": value
+        for part, values in load_parts(training).items()
+        for name, value in values.items()
+    }
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", *words], cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_another(file: Path, process: subprocess.Popen) -> None:
+    """Until the process has written this file, whether or not there was one before."""
+    before = file.stat().st_mtime_ns if file.exists() else None
+    until = time.monotonic() + 60
+    while not file.exists() or file.stat().st_mtime_ns == before:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def ready(workplace):
+    """Shards for a pre-training whose every step leaves a checkpoint."""
+    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=6)
+    shard(Graph(load()).shards("imagenet"))
+    return Graph(load()).training("pretrain", FULL, 0)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_ends_where_an_unbroken_one_does(workplace, ready, blow):
+    checkpoint = ready.folder / "checkpoint.pt"
+    for _ in range(2):  # the second time it was resumed already
+        process = started(workplace, "pipeline.pretrain", FULL)
+        wait_for_another(checkpoint, process)
+        process.send_signal(blow)
+        said = process.communicate()[1]
+        if blow != signal.SIGKILL:
+            assert process.returncode == 130
+            assert "the same command goes on from the last checkpoint" in said
+            assert "Traceback" not in said
+        assert checkpoint.exists()
+        assert not ready.weights.exists()
+    command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace)
+    broken, record = tensors(ready), json.loads(ready.record.read_text())
+    assert not checkpoint.exists()
+    assert not list(ready.folder.glob(".*.partial"))
+    ready.weights.unlink()
+    command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace)
+    assert same(tensors(ready), broken)
+    assert json.loads(ready.record.read_text())["epoch_losses"] == record["epoch_losses"]
+
+
+def test_a_seed_is_a_run_of_its_own_and_repeats_itself(ready):
+    first = Graph(load())
+    learn(first, "pretrain", FULL, 0)
+    one = tensors(ready)
+    ready.weights.unlink()
+    learn(Graph(load()), "pretrain", FULL, 0)
+    assert same(tensors(ready), one)
+    learn(Graph(load()), "pretrain", FULL, 1)
+    assert not same(tensors(Graph(load()).training("pretrain", FULL, 1)), one)
+
+
+def test_training_restores_better_than_no_training(ready):
+    learn(Graph(load()), "pretrain", FULL, 0)
+    losses = json.loads(ready.record.read_text())["epoch_losses"]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+
+
+def test_a_finetune_begins_with_the_encoder_of_its_start_and_a_head_of_its_own(workplace):
+    graph = Graph(load())
+    for name in ("imagenet", "voc2007"):
+        shard(graph.shards(name))
+    learn(graph, "pretrain", FULL, 0)
+    training = graph.training("finetune", FINE, 0)
+    model = beginning(training, open_manifest(training.shards.manifest, "train"))
+    saved = load_parts(training.start)
+    assert same(model.encoder.state_dict(), saved["encoder"])
+    other = beginning(replace(training, seed=1), open_manifest(training.shards.manifest, "train"))
+    assert same(other.encoder.state_dict(), saved["encoder"])
+    assert not same(other.head.state_dict(), model.head.state_dict())
+
+
+def test_a_checkpoint_of_another_specification_is_refused(workplace, ready):
+    ready.folder.mkdir(parents=True)
+    torch.save({"owner": {"identity": "smoke/pretrain/other/0-0123456789"}}, ready.folder / "checkpoint.pt")
+    done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
+    assert done.returncode == 1
+    assert "is a checkpoint of another specification or seed; remove it to train anew" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["cut", "rubbish", "code"])
+def test_a_damaged_checkpoint_is_refused_and_its_code_never_run(workplace, ready, damage):
+    ready.folder.mkdir(parents=True)
+    path = ready.folder / "checkpoint.pt"
+    if damage == "code":
+
+        class Evil:
+            def __reduce__(self):
+                return os.system, (f"touch {workplace}/ran",)
+
+        torch.save({"owner": Evil()}, path)
+    else:
+        torch.save({"owner": {}}, path)
+        path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"rubbish")
+    done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
+    assert done.returncode == 1
+    assert "checkpoint.pt does not load" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (workplace / "ran").exists()
+
+
+def test_weights_of_another_run_are_refused(ready):
+    learn(Graph(load()), "pretrain", FULL, 0)
+    other = replace(ready, name="imagenet-none")
+    other.folder.mkdir(parents=True)
+    shutil.copy(ready.weights, other.weights)
+    with pytest.raises(ValueError, match="holds the weights of 'smoke/pretrain/imagenet-full/0-"):
+        load_parts(other)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
+    manifest = open_manifest(ready.shards.manifest, "train")
+    batches = Batches(
+        Images(manifest, stream_above_gb=8), np.arange(48), ready.spec.augment, batch=16, seed=0
+    )
+    model, seen = beginning(ready, manifest), []
+
+    def loss_of(batch, generator):
+        seen.append(1)
+        loss = LOSSES["denoise"](model, batch, ready.spec, generator)
+        return loss * float("nan") if len(seen) == 4 else loss
+
+    with pytest.raises(ValueError, match="the loss is nan at step 4; a lower lr"):
+        fit(
+            model,
+            loss_of,
+            batches,
+            ready.spec,
+            seed=0,
+            owner={},
+            folder=ready.folder,
+            engine=load().engine,
+            device=torch.device("cpu"),
+        )
+
+
+def test_missing_data_and_missing_weights_say_what_makes_them(workplace):
+    done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
+    assert done.returncode == 1
+    assert "manifest.json is missing; make it again: snakemake --cores all shard" in done.stderr
+    graph = Graph(load())
+    shard(graph.shards("voc2007"))
+    done = command(sys.executable, "-m", "pipeline.finetune", FINE, folder=workplace, check=False)
+    assert "weights.pt is missing" in done.stderr
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(workplace, ready):
+    """A file size limit stands for the disk: the same write fails in its middle."""
+    limited = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
+        f"sys.argv = ['pretrain', '{FULL}']; runpy.run_module('pipeline.pretrain', run_name='__main__')"
+    )
+    done = command(sys.executable, "-c", limited, folder=workplace, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(f"pretrain {FULL}: ")
+    assert "Traceback" not in done.stderr
+    assert not list(ready.folder.glob(".*.partial"))
+    assert not ready.weights.exists()
+
+
+def problem():
+    """A small regression, the same each time."""
+    torch.manual_seed(0)
+    return nn.Linear(5, 3), torch.randn(20, 5), torch.randn(20, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reference"),
+    [
+        ("adam", Adam(lr=0.01), lambda parameters: torch.optim.Adam(parameters, lr=0.01)),
+        (
+            "sgd",
+            Sgd(lr=0.01, momentum=0.9, weight_decay=0.1),
+            lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=0.1),
+        ),
+    ],
+)
+def test_our_optimisers_go_where_torchs_own_go(name, options, reference):
+    model, x, y = problem()
+    ours = OPTIMISERS[name](list(model.parameters()), options)
+    twin, _, _ = problem()
+    theirs = reference(twin.parameters())
+    for _ in range(20):
+        for each in (model, twin):
+            each.zero_grad()
+            (each(x) - y).square().mean().backward()
+        ours.step(options.lr)
+        theirs.step()
+    assert torch.allclose(model.weight, twin.weight, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), [("adam", Adam(lr=0.01)), ("sgd", Sgd(lr=0.01, momentum=0.9))])
+def test_an_optimiser_that_is_restored_goes_on_as_it_was(name, options):
+    weights = []
+    for stop in (False, True):
+        model, x, y = problem()
+        optimiser = OPTIMISERS[name](list(model.parameters()), options)
+        for step in range(10):
+            if stop and step == 5:
+                state = optimiser.state()
+                optimiser = OPTIMISERS[name](list(model.parameters()), options)
+                optimiser.restore(state)
+            model.zero_grad()
+            (model(x) - y).square().mean().backward()
+            optimiser.step(options.lr)
+        weights.append(model.weight.detach())
+    assert torch.equal(*weights)
+
+
+def test_step_lists_multiply_the_rate_at_their_epochs():
+    schedule = SCHEDULES["steps"]
+    rates = [schedule(Steps(at=(2.0, 4.0), factor=0.1), epoch, []) for epoch in range(6)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_a_plateau_divides_the_rate_when_the_loss_stops_dropping():
+    schedule, options = SCHEDULES["plateau"], Plateau(patience=2, factor=0.1)
+    assert schedule(options, 3, [3.0, 2.0, 1.0]) == 1
+    assert schedule(options, 5, [1.0, 1.0, 1.1]) == 1
+    assert schedule(options, 5, [1.0, 1.0, 1.1, 1.2]) == pytest.approx(0.1)
+    assert schedule(options, 9, [1.0, 1.0, 1.1, 1.2, 0.9, 0.8]) == pytest.approx(0.1)
+    assert schedule(options, 9, [1.0] * 7) == pytest.approx(0.01)
