@@ -3,10 +3,9 @@
 import time
 from pathlib import Path
 
-from pipeline import papers
+from pipeline import claims, figure, papers, table
 from pipeline.graph import Graph, Training
 from pipeline.params import load
-from pipeline.table import measurements, stale
 from pipeline.track import finish, follow
 
 from pipeline.track import follow
@@ -14,7 +13,13 @@ from pipeline.track import follow
 settings = load(scale=config.get("scale"))
 papers.check(settings)
 graph = Graph(settings)
-TABLES = papers.targets()  # results/table6 -> (paper, table)
+TABLES = papers.targets("tables")  # results/table6 -> (paper, table)
+FIGURES = papers.targets("figures")
+CLAIMS = {
+    str(papers.target(paper, claims.NAME)): paper
+    for paper, facts in papers.papers().items()
+    if facts.claims
+}
 
 
 def training_of(stage, w):
@@ -48,34 +53,67 @@ def raw_of(w):
     return ancient(str(fetched)) if fetched else []
 
 
-def name_of(table):
-    paper, key = TABLES[f"results/{table}"]
+def name_of(shown):
+    """As the stages call it: table6 of the main paper, masci2011/table1 of another."""
+    paper, key = {**TABLES, **FIGURES}[f"results/{shown}"]
     return key if paper == papers.MAIN else f"{paper}/{key}"
 
 
-def metrics_of(w):
-    """What a table shows. Snakemake does not look behind a table that is there: where it shows other runs than
-    are asked for now, a file newer than it, and never the same twice, says so."""
+def outdated(name, stale):
+    """Snakemake does not look behind a table that is there: where it shows other runs than are asked for now, a
+    file newer than it, and never the same twice, says so."""
+    mark = Path("results/.stale") / name
+    if not stale:
+        return []
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(str(time.time_ns()))
+    return [str(mark)]
+
+
+def metrics_of(measured):
+    return [ancient(str(each.metrics)) for each in measured]
+
+
+def shown_by_table(w):
     name = name_of(w.table)
-    needed = [ancient(str(each.metrics)) for each in measurements(graph, name)]
-    outdated = Path("results/.stale") / w.table
-    if stale(graph, name):
-        outdated.parent.mkdir(parents=True, exist_ok=True)
-        outdated.write_text(str(time.time_ns()))
-        needed.append(str(outdated))
-    return needed
+    return metrics_of(table.measurements(graph, name)) + outdated(
+        w.table, table.stale(graph, name)
+    )
 
 
-def csv_of(paper):
-    return [f"{table}.csv" for table, (own, _) in TABLES.items() if own == paper]
+def shown_by_figure(w):
+    name = name_of(w.figure)
+    return metrics_of(figure.measurements(graph, name)) + outdated(
+        w.figure, figure.stale(graph, name)
+    )
+
+
+def tried_by(w):
+    paper = w.paper.strip("/") or papers.MAIN
+    return metrics_of(claims.measurements(graph, paper)) + outdated(
+        f"{paper}-claims", claims.stale(graph, paper)
+    )
+
+
+def rendered(paper=None):
+    """All that is made of one paper, or of all."""
+    tables = [
+        f"{each}.csv" for each, (own, _) in TABLES.items() if paper in (None, own)
+    ]
+    figures = [
+        f"{each}.png" for each, (own, _) in FIGURES.items() if paper in (None, own)
+    ]
+    return (
+        tables
+        + figures
+        + [f"{each}.csv" for each, own in CLAIMS.items() if paper in (None, own)]
+    )
 
 
 def asked(phase):
-    """What all tables together need of one phase."""
+    """What all tables, figures and claims together need of one phase."""
     measured = [
-        each
-        for table in TABLES
-        for each in measurements(graph, table.removeprefix("results/"))
+        each for _, _, label in papers.uses() for each in graph.measurements(label)
     ]
     if phase == "evaluate":
         return sorted({str(each.metrics) for each in measured})
@@ -112,12 +150,14 @@ wildcard_constraints:
     name=r"[\w.-]+",
     seed=r"\d+",
     key=r"[0-9a-f]{10}",
-    table="|".join(table.removeprefix("results/") for table in TABLES),
+    table="|".join(each.removeprefix("results/") for each in TABLES) or "none",
+    figure="|".join(each.removeprefix("results/") for each in FIGURES) or "none",
+    paper=r"(\w+/)?",
 
 
 rule all:
     input:
-        [f"{table}.csv" for table in TABLES],
+        rendered(),
 
 
 # One target for each phase, as dvc.yaml asks for them, and one for each paper.
@@ -157,7 +197,7 @@ for paper in papers.papers():
         name:
             paper
         input:
-            csv_of(paper),
+            rendered(paper),
 
 
 # What makes each file.
@@ -227,7 +267,7 @@ rule evaluate_run:
 
 rule table:
     input:
-        metrics_of,
+        shown_by_table,
     output:
         "results/{table}.csv",
         "results/{table}.md",
@@ -237,3 +277,31 @@ rule table:
         scale=settings.scale,
     shell:
         "python -m pipeline.table {wildcards.table} --scale {params.scale} 2>&1 | tee {log}"
+
+
+rule figure:
+    input:
+        shown_by_figure,
+    output:
+        "results/{figure}.png",
+        "results/{figure}.pdf",
+    log:
+        "results/logs/figure/{figure}.log",
+    params:
+        scale=settings.scale,
+    shell:
+        "python -m pipeline.figure {wildcards.figure} --scale {params.scale} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        tried_by,
+    output:
+        "results/{paper}claims.csv",
+    log:
+        "results/logs/{paper}claims.log",
+    params:
+        scale=settings.scale,
+        name=lambda w: w.paper.strip("/") or papers.MAIN,
+    shell:
+        "python -m pipeline.claims {params.name} --scale {params.scale} > {log} 2>&1"

@@ -110,11 +110,6 @@ def binomial(x: Tensor, *, probability: float, value: float, generator: Generato
     return torch.where(off, value, x)
 
 
-def blocks_for(images: int) -> int:
-    """How many small blocks suit a set of so many unlabelled images."""
-    return 21 if images < 100_000 else 35  # dong2016, supplement A
-
-
 CORRUPTIONS: dict[str, Callable[..., Tensor]] = {
     "pixel_gaussian": pixel_gaussian,
     "fixed_gaussian": fixed_gaussian,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline import metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
 from pipeline.objectives import corrupted
@@ -40,26 +41,35 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16")
-        with autocast:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):
             measured = MEASURES[training.spec.objective.name](model, images, indices, measurement, device)
-        figures = {metric: value for metric, value in measured.items() if isinstance(value, float)}
-        write_json(
-            measurement.metrics,
-            {
-                "identity": measurement.identity,
-                "protocol": measurement.protocol,
-                "dataset": training.shards.shown,
-                "split": manifest.split,
-                "images": len(indices),
-                "data_sha256": manifest.sha256,
-                "commit": commit(),
-                "metrics": measured,
-                "seconds": round(time.time() - began, 2),
-                "machine": machine(device),
-            },
+        figures = {metric: value for metric, value in measured.items() if not isinstance(value, np.ndarray)}
+        kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
+        if kept:
+            write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
+        record = read_json(
+            training.record, way_out=f"make it again: snakemake --cores all {training.weights}"
         )
+        content = {
+            "identity": measurement.identity,
+            "protocol": measurement.protocol,
+            "dataset": training.shards.shown,
+            "split": manifest.split,
+            "images": len(indices),
+            "data_sha256": manifest.sha256,
+            "commit": commit(),
+            "metrics": figures,
+            "epoch_losses": record["epoch_losses"],
+            "seconds": round(time.time() - began, 2),
+            "machine": machine(device),
+        }
+        write_json(measurement.metrics, content)
         events.log(0, figures)
+
+
+def _save_arrays(path: Path, kept: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **kept)
 
 
 def batches(images: Images, indices: np.ndarray, size: int, device: torch.device) -> Iterator[Batch]:
@@ -71,9 +81,10 @@ def batches(images: Images, indices: np.ndarray, size: int, device: torch.device
 
 def restore(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """PSNR of restored images, of the corrupted ones themselves, and over the masked pixels alone."""
     spec = measurement.training.spec
+    pictures: dict[str, np.ndarray] = {}
     found: dict[str, list[Tensor]] = {"psnr": [], "psnr_corrupted": [], "psnr_masked": [], "error": []}
     for number, batch in enumerate(batches(images, indices, spec.augment.crop, device)):
         seed = chance(measurement.training.seed, number, "restore")
@@ -89,7 +100,14 @@ def restore(
             again = torch.Generator(device).manual_seed(seed)
             where = mask_of(batch.centred, **options, generator=again)
             found["psnr_masked"].append(metrics.psnr(clean, batch.pixels(restored), where=where))
-    return {name: float(torch.cat(values).nanmean()) for name, values in found.items() if values}
+        if number == 0 and measurement.spec.keep:
+            kept = {"clean": clean, "corrupted": batch.pixels(spoiled), "restored": batch.pixels(restored)}
+            pictures = {name: _pictures(pixels[: measurement.spec.keep]) for name, pixels in kept.items()}
+    return {name: float(torch.cat(values).nanmean()) for name, values in found.items() if values} | pictures
+
+
+def _pictures(pixels: Tensor) -> np.ndarray:
+    return pixels.clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def outputs(

@@ -246,8 +246,7 @@ class Graph:
             return blocks
         dataset = self.params.datasets[run.data.set]
         images = dataset.images or SOURCES[dataset.source].splits.get(run.data.split, 0)
-        count = 21 if images < 100_000 else 35  # dong2016, supplement A
-        return Choice("small_blocks", replace(blocks.options, count=count))
+        return Choice("small_blocks", replace(blocks.options, count=blocks_for(images)))
 
     def _measurement(self, training: Training, protocol: str) -> Measurement:
         spec = self.params.evaluate[protocol]
@@ -276,6 +275,10 @@ class Graph:
                     )
                 return found
         raise ValueError(f"{path} is no file of the pipeline")
+
+
+def blocks_for(images: int) -> int:
+    return 21 if images < 100_000 else 35  # dong2016, supplement A
 
 
 def least(value: Any, cap: Any) -> Any:

@@ -228,6 +228,7 @@ class Protocol:
     crops: int = 0  # random crops whose outputs are averaged; 0: the central crop
     shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
     images: int | None = None  # measure the first so many
+    keep: int = 0  # images whose pictures are kept to be looked at
 
 
 @dataclass(frozen=True, kw_only=True)

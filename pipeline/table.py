@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.command import answered
 from pipeline.files import read_json, write_text
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Cell, Table, check, find_table, papers, target
+from pipeline.papers import Cell, Table, check, find, papers, target
 from pipeline.params import load
 
 COLUMNS = (
@@ -33,10 +33,10 @@ MAKE = "make it: snakemake --cores all"
 
 def table(graph: Graph, name: str, *, from_mlflow: bool = False) -> str:
     """Write results/<name>.csv and .md, and return what the .md says."""
-    paper, key, layout = find_table(name)
+    paper, key, layout = find("tables", name)
     read = FromMlflow(graph) if from_mlflow else from_files
     lines = [line(graph, row, column, cell, read) for row, column, cell in layout.cells()]
-    path = target(paper, key)
+    path = target(paper, key).with_suffix(".csv")
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -53,14 +53,14 @@ def wanted(graph: Graph, cell: Cell) -> list[Measurement]:
 
 def measurements(graph: Graph, name: str) -> list[Measurement]:
     """All that a table needs, each once."""
-    every = [each for _, _, cell in find_table(name)[2].cells() for each in wanted(graph, cell)]
+    every = [each for _, _, cell in find("tables", name)[2].cells() for each in wanted(graph, cell)]
     return list({each.identity: each for each in every}.values())
 
 
 def stale(graph: Graph, name: str) -> bool:
     """Whether the CSV on the disk answers to other runs than params.yaml now asks for."""
-    paper, key, layout = find_table(name)
-    path = target(paper, key)
+    paper, key, layout = find("tables", name)
+    path = target(paper, key).with_suffix(".csv")
     if not path.exists():
         return True
     with path.open(newline="", encoding="utf-8") as file:

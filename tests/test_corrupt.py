@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.corrupt import CORRUPTIONS, MASKS, blocks_for, blocks_mask
+from pipeline.corrupt import CORRUPTIONS, MASKS, blocks_mask
 
 SIZES = (28, 29, 32, 89, 225)
 OPTIONS = {
@@ -285,7 +285,3 @@ def test_binomial_noise_switches_off_pixels_in_all_channels_with_its_probability
     assert torch.equal(y[~off], x[~off])
     deviation = (probability * (1 - probability) / (50 * 28 * 28)) ** 0.5
     assert abs(float(off.float().mean()) - probability) <= 5 * deviation
-
-
-def test_a_set_of_a_hundred_thousand_images_takes_more_blocks():
-    assert [blocks_for(n) for n in (1, 99_999, 100_000, 1_300_000)] == [21, 21, 35, 35]

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.graph import Graph
+from pipeline.graph import Graph, blocks_for
 from pipeline.params import load
 
 FULL = "imagenet-full"
@@ -77,11 +77,8 @@ def test_a_scale_caps_how_much_is_done(params):
     assert spec.batch == cap.batch
     assert spec.network.options.n == cap.width
     assert spec.objective.options.hidden == (768, 768)  # 4096, as much narrower as the first layer is
-    assert spec.augment.crop == 33  # 225 of 256, at 38
-    assert spec.schedule.options.at == (
-        6.0,
-        9.0,
-    )  # half and three quarters of the way, as 200 and 300 of 400 are
+    assert spec.augment.crop == 23  # 225 of 256, at 26
+    assert spec.schedule.options.at == (20.0, 30.0)  # half and three quarters of the way
 
 
 def test_the_paper_scale_changes_nothing(params):
@@ -101,6 +98,7 @@ def test_small_blocks_are_counted_by_the_unlabelled_set_itself(params):
         params, "pretrain", FULL, data=dataclasses.replace(params.pretrain[FULL].data, set="voc2007")
     )
     assert Graph(own).training("pretrain", FULL, 0).spec.corruption.options.count == 21
+    assert [blocks_for(images) for images in (1, 99_999, 100_000, 1_281_167)] == [21, 21, 35, 35]
 
 
 def test_a_repeat_begins_with_the_pretraining_of_its_seed_where_there_is_one(params):

@@ -1,14 +1,15 @@
 """What the papers printed, and which runs answer it: facts, one file a paper, checked like params.yaml."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline import typed
 from pipeline.graph import RESULTS
 from pipeline.params import STAGES, Params
-from pipeline.typed import nearest
+from pipeline.typed import Choice, choice, nearest
 
 FOLDER = Path(__file__).parent
 MAIN = "dong2016"  # its tables are results/table2.csv, …; those of the others have a folder
@@ -50,12 +51,109 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curves:
+    """The mean loss of each epoch, by run."""
+
+    epochs: int | None = None  # the first so many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """One metric, by run."""
+
+    metric: str
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """One metric against a number: several lines, each a list of (number, run)."""
+
+    metric: str
+    unit: str
+    x: str
+    lines: dict[str, dict[str, str]]  # line -> number -> stage.run.protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Images kept by measurements: for each run a row of each of these arrays."""
+
+    arrays: tuple[str, ...]
+
+
+DRAWINGS = {"curves": Curves, "bars": Bars, "trend": Trend, "pictures": Pictures}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    title: str
+    says: str  # what the paper says that it shows
+    draw: Choice = choice(DRAWINGS)
+    runs: dict[str, str] = field(default_factory=dict)  # as the figure names it -> stage.run.protocol
+
+    def labels(self) -> list[str]:
+        """Every measurement that it shows."""
+        lines = getattr(self.draw.options, "lines", {})
+        return list(
+            dict.fromkeys([*self.runs.values(), *(of for line in lines.values() for of in line.values())])
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Each run's metric lies above that of the next."""
+
+    metric: str
+    of: tuple[str, ...]
+    lower: bool = False  # below, as errors do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """The first pair's difference lies above that of the second pair."""
+
+    metric: str
+    of: tuple[str, str]
+    than: tuple[str, str]
+    lower: bool = False  # the gain is a fall, as of errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlates:
+    """Over the runs, one metric rises with another: Spearman's rank correlation."""
+
+    metrics: tuple[str, str]
+    of: tuple[tuple[str, str], ...]  # pairs of measurements: of the one metric, and of the other
+
+
+CLAIMS = {"order": Order, "gain": Gain, "correlates": Correlates}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    says: str
+    where: str  # the table, figure or section
+    test: Choice = choice(CLAIMS)
+
+    def labels(self) -> list[str]:
+        options = self.test.options
+        if isinstance(options, Gain):
+            return [*options.of, *options.than]
+        if isinstance(options, Correlates):
+            return list(dict.fromkeys(label for pair in options.of for label in pair))
+        return list(options.of)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Paper:
     title: str
     authors: str
     year: int
     where: str
     tables: dict[str, Table] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
 
 
 @cache
@@ -69,39 +167,48 @@ def papers() -> dict[str, Paper]:
     return read
 
 
-def targets() -> dict[str, tuple[str, str]]:
-    """Each table's file, and the paper and table that it is."""
+def targets(kind: str = "tables") -> dict[str, tuple[str, str]]:
+    """Each table's (or figure's) file without its ending, and the paper and table that it is."""
     return {
-        str(target(paper, table).with_suffix("")): (paper, table)
+        str(target(paper, name)): (paper, name)
         for paper, facts in papers().items()
-        for table in facts.tables
+        for name in getattr(facts, kind)
     }
 
 
-def target(paper: str, table: str) -> Path:
-    folder = RESULTS if paper == MAIN else RESULTS / paper
-    return folder / f"{table}.csv"
+def target(paper: str, name: str) -> Path:
+    return (RESULTS if paper == MAIN else RESULTS / paper) / name
 
 
-def find_table(name: str) -> tuple[str, str, Table]:
-    """`table6` of the main paper, `masci2011/table1` of another."""
-    paper, _, table = name.rpartition("/")
+def find(kind: str, name: str) -> tuple[str, str, Any]:
+    """`table6` of the main paper, `masci2011/figure1` of another."""
+    paper, _, key = name.rpartition("/")
     paper = paper or MAIN
     if paper not in papers():
         raise ValueError(f"no paper {paper!r}; {nearest(paper, papers())}")
-    tables = papers()[paper].tables
-    if table not in tables:
-        raise ValueError(f"{paper} has no {table!r}; {nearest(table, tables)}")
-    return paper, table, tables[table]
+    known = getattr(papers()[paper], kind)
+    if key not in known:
+        raise ValueError(f"{paper} has no {key!r}; {nearest(key, known)}")
+    return paper, key, known[key]
+
+
+def uses() -> Iterator[tuple[str, str, str]]:
+    """Who names which measurement: (paper, table or figure or claim, stage.run.protocol)."""
+    for paper, facts in papers().items():
+        for table, layout in facts.tables.items():
+            for _, _, cell in layout.cells():
+                if cell.of is not None:
+                    yield paper, table, cell.of
+        for kind in (facts.figures, facts.claims):
+            for name, shown in kind.items():
+                for label in shown.labels():
+                    yield paper, name, label
 
 
 def check(params: Params) -> None:
-    """Every cell names a run and a protocol that params.yaml has."""
-    for paper, facts in papers().items():
-        for table, layout in facts.tables.items():
-            for row, column, cell in layout.cells():
-                if cell.of is not None:
-                    _check_measurement(params, cell.of, f"papers/{paper}.yaml: {table}, {row}, {column}")
+    """Every cell, figure and claim names a run and a protocol that params.yaml has."""
+    for paper, name, label in uses():
+        _check_measurement(params, label, f"papers/{paper}.yaml: {name}")
 
 
 def _check_measurement(params: Params, label: str, where: str) -> None:
@@ -122,18 +229,11 @@ def _check_measurement(params: Params, label: str, where: str) -> None:
 
 
 def used_by(label: str) -> dict[str, str]:
-    """The papers and tables that show a run, as tags."""
-    users = [
-        (paper, table)
-        for paper, facts in papers().items()
-        for table, layout in facts.tables.items()
-        if any(
-            cell.of and (cell.of == label or cell.of.startswith(label + ".")) for _, _, cell in layout.cells()
-        )
-    ]
+    """The papers, tables and figures that show a run, as tags."""
+    users = [(paper, name) for paper, name, of in uses() if of == label or of.startswith(label + ".")]
     if not users:
         return {}
     return {
         "paper": ", ".join(dict.fromkeys(paper for paper, _ in users)),
-        "tables": ", ".join(f"{paper}/{table}" for paper, table in users),
+        "tables": ", ".join(dict.fromkeys(f"{paper}/{name}" for paper, name in users)),
     }

@@ -1,0 +1,145 @@
+"""claims: what a paper says that its tables show, tried on our runs: confirmed, refuted or undecided."""
+
+import argparse
+import csv
+import io
+import itertools
+import math
+import sys
+from typing import Any
+
+from pipeline import metrics
+from pipeline.command import answered
+from pipeline.files import write_text
+from pipeline.graph import Graph, Measurement
+from pipeline.papers import Claim, Correlates, Gain, Order, check, papers, target
+from pipeline.params import load
+from pipeline.table import from_files, names, number, value_of
+
+COLUMNS = ("claim", "where", "says", "verdict", "difference", "low", "high", "n", "scale", "dataset", "runs")
+NAME = "claims"
+
+
+def claims(graph: Graph, paper: str) -> None:
+    """Write results/claims.csv, or results/<paper>/claims.csv: one line a claim."""
+    lines = [line(graph, name, claim) for name, claim in papers()[paper].claims.items()]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(target(paper, NAME).with_suffix(".csv"), buffer.getvalue())
+
+
+def measured_by(graph: Graph, claim: Claim) -> list[Measurement]:
+    return [each for label in claim.labels() for each in graph.measurements(label)]
+
+
+def measurements(graph: Graph, paper: str) -> list[Measurement]:
+    """All that the paper's claims are tried on, each once."""
+    every = [each for claim in papers()[paper].claims.values() for each in measured_by(graph, claim)]
+    return list({each.identity: each for each in every}.values())
+
+
+def stale(graph: Graph, paper: str) -> bool:
+    """Whether the verdicts on the disk are of other runs than params.yaml now asks for."""
+    path = target(paper, NAME).with_suffix(".csv")
+    if not path.exists():
+        return True
+    with path.open(newline="", encoding="utf-8") as file:
+        found = [(each.get("claim"), each.get("runs")) for each in csv.DictReader(file)]
+    wanted = papers()[paper].claims.items()
+    return found != [(name, names(measured_by(graph, claim))) for name, claim in wanted]
+
+
+def line(graph: Graph, name: str, claim: Claim) -> dict[str, str]:
+    """The comparison that decides least, its 95 % interval, and what follows from it."""
+    options = claim.test.options
+
+    def values(label: str, metric: str) -> list[float]:
+        return [value_of(from_files(each), metric, each) for each in graph.measurements(label)]
+
+    found = TESTS[claim.test.name](options, values)
+    measured = measured_by(graph, claim)
+    shards = {each.training.shards.shown for each in measured}
+    return {
+        "claim": name,
+        "where": claim.where,
+        "says": claim.says,
+        "verdict": verdict(found),
+        **{key: "" if math.isnan(value) else number(value) for key, value in weakest(found).items()},
+        "n": str(min(len(graph.measurements(label)) for label in claim.labels())),
+        "scale": graph.params.scale,
+        "dataset": " ".join(sorted(shards)),
+        "runs": names(measured),
+    }
+
+
+Compared = tuple[float, float, float]  # a difference that the claim wants above 0, and its interval
+
+
+def verdict(found: list[Compared]) -> str:
+    """Confirmed where every interval lies above 0, refuted where one lies below, else undecided."""
+    if all(low > 0 for _, low, _ in found):
+        return "confirmed"
+    return "refuted" if any(high < 0 for _, _, high in found) else "undecided"
+
+
+def weakest(found: list[Compared]) -> dict[str, float]:
+    difference, low, high = min(found, key=lambda each: each[0])
+    return {"difference": difference, "low": low, "high": high}
+
+
+def order(options: Order, values: Any) -> list[Compared]:
+    sign = -1 if options.lower else 1
+    every = [[sign * value for value in values(label, options.metric)] for label in options.of]
+    return [metrics.welch(above, below)[:3] for above, below in itertools.pairwise(every)]
+
+
+def gain(options: Gain, values: Any) -> list[Compared]:
+    """Differences by seed, where both runs of a pair have that seed."""
+    sign = -1 if options.lower else 1
+    gains = [
+        [
+            sign * (after - before)
+            for after, before in zip(*(values(label, options.metric) for label in pair), strict=False)
+        ]
+        for pair in (options.of, options.than)
+    ]
+    return [metrics.welch(*gains)[:3]]
+
+
+def correlates(options: Correlates, values: Any) -> list[Compared]:
+    """Spearman's rho, with the interval of Fisher's transformation."""
+    pairs = [
+        [
+            sum(found) / len(found)
+            for found in (values(label, metric) for label, metric in zip(pair, options.metrics, strict=True))
+        ]
+        for pair in options.of
+    ]
+    rho, _ = metrics.rank_correlation(*zip(*pairs, strict=True))
+    if len(pairs) < 5 or not abs(rho) < 1:
+        return [(rho, math.nan, math.nan)]
+    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(pairs) - 3))  # Bonett and Wright 2000
+    return [(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))]
+
+
+TESTS: dict[str, Any] = {"order": order, "gain": gain, "correlates": correlates}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.claims")
+    parser.add_argument("paper", choices=sorted(papers()))
+    parser.add_argument("--scale", default=None)
+    given = parser.parse_args()
+
+    def act() -> None:
+        params = load(scale=given.scale)
+        check(params)
+        claims(Graph(params), given.paper)
+
+    sys.exit(answered(f"claims {given.paper}", act))
+
+
+if __name__ == "__main__":
+    main()
