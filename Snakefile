@@ -189,6 +189,7 @@ rule evaluate:
 rule render:
     input:
         rules.all.input,
+        "results/metrics.json",
 
 
 for paper in papers.papers():
@@ -305,3 +306,14 @@ rule claims:
         name=lambda w: w.paper.strip("/") or papers.MAIN,
     shell:
         "python -m pipeline.claims {params.name} --scale {params.scale} > {log} 2>&1"
+
+
+rule summary:
+    input:
+        [f"{each}.csv" for each in TABLES],
+    output:
+        "results/metrics.json",
+    log:
+        "results/logs/summary.log",
+    shell:
+        "python -m pipeline.summary > {log} 2>&1"

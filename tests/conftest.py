@@ -1,5 +1,6 @@
 """A workplace of its own for each test: a copy of what git would clone, with small params."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ def set_params(folder: Path, **changes) -> None:
     import yaml
 
     path = folder / "params.yaml"
-    document = yaml.safe_load(path.read_text())
+    document = json.loads(json.dumps(yaml.safe_load(path.read_text())))  # no part shared with another
     for name, value in changes.items():
         *parents, last = name.split("__")
         place = document
