@@ -34,7 +34,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         images = Images(manifest, stream_above_gb=engine.stream_above_gb)
         indices = held_out(images, training.spec.data)[0]
     else:
-        manifest = open_manifest(training.shards.manifest, protocol.split)
+        manifest = open_manifest(measurement.shards.manifest, protocol.split)
         images = Images(manifest, stream_above_gb=engine.stream_above_gb, statistics=learnt_from)
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
@@ -42,7 +42,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     files = [measurement.metrics]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):
-            measured = MEASURES[training.spec.objective.name](model, images, indices, measurement, device)
+            measure = MEASURES[protocol.measure.name if protocol.measure else training.spec.objective.name]
+            measured = measure(model, images, indices, measurement, device)
         figures = {metric: value for metric, value in measured.items() if not isinstance(value, np.ndarray)}
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
         if kept:
@@ -53,7 +54,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         content = {
             "identity": measurement.identity,
             "protocol": measurement.protocol,
-            "dataset": training.shards.shown,
+            "dataset": measurement.shards.shown,
             "split": manifest.split,
             "images": len(indices),
             "data_sha256": manifest.sha256,
@@ -171,12 +172,53 @@ def multilabel(
     logits, shown = outputs(model, images, indices, measurement, device), images.labels[indices]
     mean, each = metrics.mean_average_precision(logits, shown)
     eleven, _ = metrics.mean_average_precision(logits, shown, measure=metrics.average_precision_11)
-    return {
+    return groups(each) | {
         "map": 100 * mean,
         "map_11": 100 * eleven,
         "chance": 100 * float(shown.float().mean(dim=0).mean()),
         **{f"ap_{name}": 100 * value for name, value in zip(images.manifest.classes, each, strict=True)},
     }
+
+
+# The coarse classes of dong2016's Table 8, by their place in PASCAL VOC's alphabetical list of 20.
+GROUPS = {"animal": (2, 7, 9, 11, 12, 16), "vehicle": (0, 1, 3, 5, 6, 13, 18)}
+
+
+def groups(each: list[float]) -> dict[str, float]:
+    """Mean average precision of the animals and of the vehicles, where the classes are PASCAL VOC's."""
+    if len(each) != 20:
+        return {}
+    return {
+        f"map_{name}": 100 * float(np.nanmean([each[k] for k in members])) for name, members in GROUPS.items()
+    }
+
+
+def activations(
+    model: Any, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """The layer's most selective map (the highest peak over its mean, over all images) for images as they are
+    and for images occluded in the middle; and how alike both are, beside maps of different images."""
+    spec, protocol = measurement.training.spec, measurement.spec
+    assert protocol.measure is not None
+    layer, side, kept = protocol.measure.options.layer - 1, spec.augment.crop, []
+    for batch in batches(images, indices, side, device):
+        occluded = batch.centred.clone()
+        middle = slice(round(side * 0.4), round(side * 0.6))
+        occluded[:, :, middle, middle] = 0
+        both = [batch.x, occluded / batch.std]
+        kept.append(
+            [each.float().cpu() for x in both for each in (batch.pixels(x), model.encoder.maps(x)[layer])]
+        )
+    clean, maps, spoiled, spoiled_maps = (torch.cat(each) for each in zip(*kept, strict=True))
+    channel = int((maps.amax(dim=(0, 2, 3)) / (maps.mean(dim=(0, 2, 3)) + 1e-6)).argmax())
+    one, two = (each[:, channel].flatten(1) for each in (maps, spoiled_maps))
+    alike, other = (
+        float(nn.functional.cosine_similarity(one, each).mean()) for each in (two, one.roll(1, dims=0))
+    )
+    found = {"occlusion_similarity": alike, "other_image_similarity": other, "occlusion_gap": alike - other}
+    pictures = {"image": _pictures(clean[: protocol.keep]), "occluded": _pictures(spoiled[: protocol.keep])}
+    shown = {"map": maps, "occluded map": spoiled_maps}
+    return found | pictures | {name: each[: protocol.keep, channel].numpy() for name, each in shown.items()}
 
 
 def segment(
@@ -197,6 +239,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "classify": classify,
     "multilabel": multilabel,
     "segment": segment,
+    "activations": activations,
 }
 
 

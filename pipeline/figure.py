@@ -57,7 +57,7 @@ def stale(graph: Graph, name: str) -> bool:
 
 def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     shown = [graph.measurement(label, 0) for label in wanted.labels()]
-    data = ", ".join(sorted({each.training.shards.shown for each in shown}))
+    data = ", ".join(sorted({each.shards.shown for each in shown}))
     seeds = sorted({len(graph.measurements(label)) for label in wanted.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
@@ -135,6 +135,8 @@ def pictures(graph: Graph, wanted: Figure) -> Any:
     rows: list[tuple[str, np.ndarray]] = []
     for name, label in wanted.runs.items():
         kept = arrays(graph.measurement(label, 0))
+        if not rows:
+            rows += [(array, kept[array]) for array in wanted.draw.options.once]
         rows += [(f"{name}\n{array}" if name else array, kept[array]) for array in wanted.draw.options.arrays]
     return grid(rows)
 

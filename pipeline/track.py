@@ -91,7 +91,7 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
             "scale": training.scale,
             "key": work.key,
             "commit": commit,
-            "dataset": training.shards.shown,
+            "dataset": work.shards.shown,
             "data_sha256": manifest.sha256,
             **used_by(label),
         },
