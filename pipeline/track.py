@@ -152,16 +152,16 @@ class Store:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.experiments: dict[str, str] = {}
-        self.read: dict[Path, int] = {}  # bytes of each story that have been handed over
+        self.read: dict[Path, tuple[int, int]] = {}  # size and time of each story, as it was handed over
         self.runs: dict[Path, tuple[str, int]] = {}  # the MLflow run that tells it, and when it began
 
     def hand_over(self) -> None:
         """All that is new in all stories."""
         for path in sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}")):
-            size = path.stat().st_size
-            if self.read.get(path) != size:
+            stat = path.stat()
+            if self.read.get(path) != (stat.st_size, stat.st_mtime_ns):
                 self._tell(path, _told(path))
-                self.read[path] = size
+                self.read[path] = (stat.st_size, stat.st_mtime_ns)
 
     def _tell(self, path: Path, told: list[dict[str, Any]]) -> None:
         """A metric that the store has is not doubled: its time is a part of it, and the file has the time."""
