@@ -1,5 +1,6 @@
 """The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/graph.py."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from pipeline.track import finish, follow
 
 from pipeline.track import follow
 
-settings = load(scale=config.get("scale"))
-papers.check(settings)
+try:
+    settings = load(scale=config.get("scale"))
+    papers.check(settings)
+except ValueError as slip:
+    sys.exit(str(slip))  # one line, not Snakemake's account of where it was read
 graph = Graph(settings)
 TABLES = papers.targets("tables")  # results/table6 -> (paper, table)
 NETWORKS = papers.targets("architectures")
