@@ -32,7 +32,7 @@ def figure(graph: Graph, name: str) -> None:
     paper, key, wanted = find("figures", name)
     drawn = DRAW[wanted.draw.name](graph, wanted)
     caption = caption_of(graph, paper, key, wanted)
-    drawn.text(0.5, 0.0, textwrap.fill(caption, 110), ha="center", va="top", fontsize=7, wrap=True)
+    drawn.text(0.5, -0.03, textwrap.fill(caption, 110), ha="center", va="top", fontsize=7, wrap=True)
     path = target(paper, key)
     # without dates and versions inside, the same runs give the same bytes
     pdf = partial(drawn.savefig, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
@@ -77,7 +77,7 @@ def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
 def axes_of(width: float = 5.5, height: float = 3.4) -> tuple[Any, Any]:
     import matplotlib.pyplot as plt
 
-    drawn, axes = plt.subplots(figsize=(width, height))
+    drawn, axes = plt.subplots(figsize=(width, height), layout="constrained")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
