@@ -42,16 +42,18 @@ def shard(shards: Shards) -> None:
 
 def open_split(shards: Shards, name: str) -> Split:
     dataset, source = shards.dataset, SOURCES[shards.dataset.source]
+    from pipeline.datasets.synsets import SYNSETS
+
     if shards.procedural:
         from pipeline.datasets.procedural import open_procedural
 
         cap = shards.test_images if name == "test" else dataset.images
-        official = source.splits.get(name)
-        count = min(each for each in (cap, official) if each is not None)
+        count = min(each for each in (cap, source.splits.get(name)) if each is not None)
+        only = None
+        if dataset.synsets:  # each list of classes is stood in for by drawn classes of its own
+            only = range(list(SYNSETS).index(dataset.synsets), source.classes or 0, len(SYNSETS))
         assert dataset.side is not None
-        return open_procedural(source, name, count=count, side=dataset.side)
-    from pipeline.datasets.synsets import SYNSETS
-
+        return open_procedural(source, name, count=count, side=dataset.side, only=only)
     synsets = SYNSETS[dataset.synsets] if dataset.synsets else None
     path = Path(dataset.path).expanduser() if dataset.path else None
     return source.open(shards.raw, name, path=path, synsets=synsets)

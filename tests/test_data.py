@@ -121,6 +121,14 @@ def test_an_image_that_does_not_decode_is_named(made):
         encode(Sample(image=b"\xff\xd8 no picture", label=[1]), shards, where="voc2007 train 7")
 
 
+def test_two_lists_of_classes_are_stood_in_for_by_different_pictures(made):
+    labels = []
+    for name in ("imagenet-animal", "imagenet-vehicle"):
+        images = Images(open_manifest(made(name).manifest, "train"), stream_above_gb=8)
+        labels.append(set(images.labels.tolist()))
+    assert not labels[0] & labels[1]
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3, 1), (7, 9, 3)])
 def test_raw_pictures_are_read_back_even_where_pixels_look_like_line_ends(shape):
     pixels = np.full(shape, 10, np.uint8)

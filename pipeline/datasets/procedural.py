@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,9 +76,12 @@ def distance(shape: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 class Drawn:
     """Picture i follows from (source, split, i) alone, however many pictures there are."""
 
-    def __init__(self, source: Source, split: str, *, count: int, side: int) -> None:
+    def __init__(
+        self, source: Source, split: str, *, count: int, side: int, only: Sequence[int] | None = None
+    ) -> None:
         self.source, self.count, self.side, self.split = source, count, side, split
         self.drawn = (source.classes or 10) - (source.labels == "mask")  # class 0 of a mask is the background
+        self.only = only or range(self.drawn)  # the classes that are shown
         names = tuple(self._name(k) for k in range(self.drawn))
         self.classes = ("background", *names) if source.labels == "mask" else names
         self.folds = None
@@ -98,7 +102,7 @@ class Drawn:
             raise IndexError(i)
         chance = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, i))))
         image = self._background(chance)
-        first = (i + i // self.drawn) % self.drawn  # balanced, and not in step with any stride
+        first = self.only[(i + i // len(self.only)) % len(self.only)]  # balanced, not in step with any stride
         if self.source.labels == "class":
             radius = chance.uniform(0.26, 0.4)
             y, x = chance.uniform(radius, 1 - radius, 2)
@@ -154,5 +158,7 @@ class Drawn:
         return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def open_procedural(source: Source, split: str, *, count: int, side: int) -> Drawn:
-    return Drawn(source, split, count=count, side=side)
+def open_procedural(
+    source: Source, split: str, *, count: int, side: int, only: Sequence[int] | None = None
+) -> Drawn:
+    return Drawn(source, split, count=count, side=side, only=only)
