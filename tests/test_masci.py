@@ -202,11 +202,13 @@ def test_translations_are_for_finetuning_on_cifar_only():
 def test_one_weight_on_and_noise_are_trivial_filters_and_shapes_are_not():
     one = torch.zeros(1, 1, 7, 7)
     one[0, 0, 2, 5] = 1
+    peak = one.clone()  # its neighbours are on, too, but hardly
+    peak[0, 0, 1:4, 5] = peak[0, 0, 2, 4:7] = torch.tensor([0.4, 1, 0.4])
     noise = images(200, 1, 7, 7)
     places = torch.arange(7.0)
     blob = torch.exp(-((places[:, None] - 2) ** 2 + (places[None] - 4) ** 2) / 4)[None, None]
     edge = (places[None] - 3).sign().expand(7, 7)[None, None]
-    assert filters.trivial(one).tolist() == [True]
+    assert filters.trivial(torch.cat([one, peak])).tolist() == [True, True]
     assert filters.trivial(noise).double().mean() > 0.95
     assert filters.trivial(torch.cat([blob, edge, -5 * blob])).tolist() == [False] * 3
     assert filters.localisation(one).item() == pytest.approx(1)
