@@ -5,7 +5,7 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
-.PHONY: env test lint clean
+.PHONY: env test lint
 env: $(READY)
 
 $(UV):

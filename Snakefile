@@ -1,19 +1,24 @@
 """The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/graph.py."""
 
+import sys
 import time
 from pathlib import Path
 
-from pipeline import claims, figure, papers, table
+from pipeline import architecture, claims, figure, papers, table
 from pipeline.graph import Graph, Training
 from pipeline.params import load
 from pipeline.track import finish, follow
 
 from pipeline.track import follow
 
-settings = load(scale=config.get("scale"))
-papers.check(settings)
+try:
+    settings = load(scale=config.get("scale"))
+    papers.check(settings)
+except ValueError as slip:
+    sys.exit(str(slip))  # one line, not Snakemake's account of where it was read
 graph = Graph(settings)
 TABLES = papers.targets("tables")  # results/table6 -> (paper, table)
+NETWORKS = papers.targets("architectures")
 FIGURES = papers.targets("figures")
 CLAIMS = {
     str(papers.target(paper, claims.NAME)): paper
@@ -32,6 +37,13 @@ def training_of(stage, w):
 # Keys stand for freshness, so time does not: an input that exists is the right one.
 def data_of(stage):
     return lambda w: ancient(str(training_of(stage, w).shards.manifest))
+
+
+def measured_on(w):
+    made = graph.measurement(w.name, int(w.seed))
+    return sorted(
+        {ancient(str(each.shards.manifest)) for each in (made, made.training)}
+    )
 
 
 def start_of(stage):
@@ -55,7 +67,7 @@ def raw_of(w):
 
 def name_of(shown):
     """As the stages call it: table6 of the main paper, masci2011/table1 of another."""
-    paper, key = {**TABLES, **FIGURES}[f"results/{shown}"]
+    paper, key = {**TABLES, **FIGURES, **NETWORKS}[f"results/{shown}"]
     return key if paper == papers.MAIN else f"{paper}/{key}"
 
 
@@ -122,7 +134,7 @@ def asked(phase):
         if training.start:
             trainings.append(training.start)
     if phase in ("fetch", "shard"):
-        sets = {each.shards for each in trainings}
+        sets = {each.shards for each in [*measured, *trainings]}
         return sorted(
             {str(each.manifest if phase == "shard" else each.fetched) for each in sets}
             - {"None"}
@@ -152,6 +164,7 @@ wildcard_constraints:
     key=r"[0-9a-f]{10}",
     table="|".join(each.removeprefix("results/") for each in TABLES) or "none",
     figure="|".join(each.removeprefix("results/") for each in FIGURES) or "none",
+    networks="|".join(each.removeprefix("results/") for each in NETWORKS) or "none",
     paper=r"(\w+/)?",
 
 
@@ -189,6 +202,7 @@ rule evaluate:
 rule render:
     input:
         rules.all.input,
+        "results/metrics.json",
 
 
 for paper in papers.papers():
@@ -254,7 +268,7 @@ rule finetune_run:
 
 rule evaluate_run:
     input:
-        data_of("evaluate"),
+        measured_on,
         weights_of,
     output:
         "results/runs/{scale}/evaluate/{name}/{seed}-{key}/metrics.json",
@@ -275,8 +289,9 @@ rule table:
         "results/logs/table/{table}.log",
     params:
         scale=settings.scale,
+        name=lambda w: name_of(w.table),
     shell:
-        "python -m pipeline.table {wildcards.table} --scale {params.scale} 2>&1 | tee {log}"
+        "python -m pipeline.table {params.name} --scale {params.scale} 2>&1 | tee {log}"
 
 
 rule figure:
@@ -289,8 +304,9 @@ rule figure:
         "results/logs/figure/{figure}.log",
     params:
         scale=settings.scale,
+        name=lambda w: name_of(w.figure),
     shell:
-        "python -m pipeline.figure {wildcards.figure} --scale {params.scale} > {log} 2>&1"
+        "python -m pipeline.figure {params.name} --scale {params.scale} > {log} 2>&1"
 
 
 rule claims:
@@ -305,3 +321,29 @@ rule claims:
         name=lambda w: w.paper.strip("/") or papers.MAIN,
     shell:
         "python -m pipeline.claims {params.name} --scale {params.scale} > {log} 2>&1"
+
+
+rule summary:
+    input:
+        [f"{each}.csv" for each in TABLES],
+    output:
+        "results/metrics.json",
+    log:
+        "results/logs/summary.log",
+    shell:
+        "python -m pipeline.summary > {log} 2>&1"
+
+
+rule architecture:
+    input:
+        lambda w: outdated(w.networks, architecture.stale(graph, name_of(w.networks))),
+    output:
+        "results/{networks}.csv",
+        "results/{networks}.md",
+    log:
+        "results/logs/architecture/{networks}.log",
+    params:
+        scale=settings.scale,
+        name=lambda w: name_of(w.networks),
+    shell:
+        "python -m pipeline.architecture {params.name} --scale {params.scale} > {log} 2>&1"

@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import math
+import statistics
 import sys
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline import metrics
 from pipeline.command import answered
 from pipeline.files import write_text
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Claim, Close, Correlates, Gain, Order, check, papers, target
+from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, check, papers, target
 from pipeline.params import load
 from pipeline.table import from_files, names, number, value_of
 
@@ -60,7 +61,7 @@ def line(graph: Graph, name: str, claim: Claim) -> dict[str, str]:
 
     found = TESTS[claim.test.name](options, values)
     measured = measured_by(graph, claim)
-    shards = {each.training.shards.shown for each in measured}
+    shards = {each.shards.shown for each in measured}
     return {
         "claim": name,
         "where": claim.where,
@@ -93,6 +94,26 @@ def order(options: Order, values: Any) -> list[Compared]:
     sign = -1 if options.lower else 1
     every = [[sign * value for value in values(label, options.metric)] for label in options.of]
     return [metrics.welch(above, below)[:3] for above, below in itertools.pairwise(every)]
+
+
+def best(options: Best, values: Any) -> list[Compared]:
+    sign = -1 if options.lower else 1
+    own, *others = (
+        [sign * each for each in values(label, options.metric)] for label in (options.of, *options.than)
+    )
+    return [metrics.welch(own, other)[:3] for other in others]
+
+
+def above(options: Above, values: Any) -> list[Compared]:
+    """The mean's own interval, by Student's t."""
+    found = [value - options.value for value in values(options.of, options.metric)]
+    difference = statistics.fmean(found)
+    if len(found) == 1:
+        return [(difference, math.nan, math.nan)]
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(found) - 1)) * statistics.stdev(found) / math.sqrt(len(found))
+    return [(difference, difference - half, difference + half)]
 
 
 def gain(options: Gain, values: Any) -> list[Compared]:
@@ -134,7 +155,14 @@ def close(options: Close, values: Any) -> list[Compared]:
     ]
 
 
-TESTS: dict[str, Any] = {"order": order, "gain": gain, "correlates": correlates, "close": close}
+TESTS: dict[str, Any] = {
+    "order": order,
+    "best": best,
+    "above": above,
+    "gain": gain,
+    "correlates": correlates,
+    "close": close,
+}
 
 
 def main() -> None:

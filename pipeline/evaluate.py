@@ -37,7 +37,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
         indices = held_out(images, training.spec.data)[0]
     else:
-        manifest = open_manifest(training.shards.manifest, protocol.split)
+        manifest = open_manifest(measurement.shards.manifest, protocol.split)
         images = Images(
             manifest,
             stream_above_gb=engine.stream_above_gb,
@@ -50,7 +50,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     files = [measurement.metrics]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):
-            measured = MEASURES[training.spec.objective.name](model, images, indices, measurement, device)
+            measure = MEASURES[protocol.measure.name if protocol.measure else training.spec.objective.name]
+            measured = measure(model, images, indices, measurement, device)
         figures = {metric: value for metric, value in measured.items() if not isinstance(value, np.ndarray)}
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
         if kept:
@@ -61,7 +62,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         content = {
             "identity": measurement.identity,
             "protocol": measurement.protocol,
-            "dataset": training.shards.shown,
+            "dataset": measurement.shards.shown,
             "split": manifest.split,
             "images": len(indices),
             "data_sha256": manifest.sha256,
@@ -179,12 +180,53 @@ def multilabel(
     logits, shown = outputs(model, images, indices, measurement, device), images.labels[indices]
     mean, each = metrics.mean_average_precision(logits, shown)
     eleven, _ = metrics.mean_average_precision(logits, shown, measure=metrics.average_precision_11)
-    return {
+    return groups(each) | {
         "map": 100 * mean,
         "map_11": 100 * eleven,
         "chance": 100 * float(shown.float().mean(dim=0).mean()),
         **{f"ap_{name}": 100 * value for name, value in zip(images.manifest.classes, each, strict=True)},
     }
+
+
+# The coarse classes of dong2016's Table 8, by their place in PASCAL VOC's alphabetical list of 20.
+GROUPS = {"animal": (2, 7, 9, 11, 12, 16), "vehicle": (0, 1, 3, 5, 6, 13, 18)}
+
+
+def groups(each: list[float]) -> dict[str, float]:
+    """Mean average precision of the animals and of the vehicles, where the classes are PASCAL VOC's."""
+    if len(each) != 20:
+        return {}
+    return {
+        f"map_{name}": 100 * float(np.nanmean([each[k] for k in members])) for name, members in GROUPS.items()
+    }
+
+
+def activations(
+    model: Any, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """The layer's most selective map (the highest peak over its mean, over all images) for images as they are
+    and for images occluded in the middle; and how alike both are, beside maps of different images."""
+    spec, protocol = measurement.training.spec, measurement.spec
+    assert protocol.measure is not None
+    layer, side, kept = protocol.measure.options.layer - 1, spec.augment.crop, []
+    for batch in batches(images, indices, side, device):
+        occluded = batch.centred.clone()
+        middle = slice(round(side * 0.4), round(side * 0.6))
+        occluded[:, :, middle, middle] = 0
+        both = [batch.x, occluded / batch.std]
+        kept.append(
+            [each.float().cpu() for x in both for each in (batch.pixels(x), model.encoder.maps(x)[layer])]
+        )
+    clean, maps, spoiled, spoiled_maps = (torch.cat(each) for each in zip(*kept, strict=True))
+    channel = int((maps.amax(dim=(0, 2, 3)) / (maps.mean(dim=(0, 2, 3)) + 1e-6)).argmax())
+    one, two = (each[:, channel].flatten(1) for each in (maps, spoiled_maps))
+    alike, other = (
+        float(nn.functional.cosine_similarity(one, each).mean()) for each in (two, one.roll(1, dims=0))
+    )
+    found = {"occlusion_similarity": alike, "other_image_similarity": other, "occlusion_gap": alike - other}
+    pictures = {"image": _pictures(clean[: protocol.keep]), "occluded": _pictures(spoiled[: protocol.keep])}
+    shown = {"map": maps, "occluded map": spoiled_maps}
+    return found | pictures | {name: each[: protocol.keep, channel].numpy() for name, each in shown.items()}
 
 
 def segment(
@@ -203,10 +245,10 @@ def segment(
 def cae(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """How a layer restores its input, what its filters look like, and what an SVM makes of the top codes."""
+    """How a layer restores its input, and what its filters look like."""
     assert isinstance(model, masci.AutoEncoder)
-    spec, protocol, errors = measurement.training.spec, measurement.spec, []
-    for batch in batches(images, indices, spec.augment.crop, device):
+    protocol, errors = measurement.spec, []
+    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
         x = model.encoder.below(batch.x, model.layer)
         errors.append((model(x).float() - x.float()).square().mean(dim=(1, 2, 3)))
     weight = model.encoder.layer(model.layer).weight
@@ -216,23 +258,29 @@ def cae(
     }
     if protocol.keep:
         found["filters"] = weight[: protocol.keep].permute(0, 2, 3, 1).float().cpu().numpy()
-    if protocol.svm is not None:
-        manifest = open_manifest(measurement.training.shards.manifest, spec.data.split)
-        learnt = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
-        drawn = subset(learnt, replace(spec.data, labels=protocol.svm.labels), seed=measurement.training.seed)
-        codes = [
-            (top_codes(model.encoder, held, own, spec.augment.crop, device), held.labels.numpy()[own])
-            for held, own in ((learnt, drawn), (images, indices))
-        ]
-        found["error"] = 100 * metrics.linear_svm_error(*codes, c=protocol.svm.c)
     return found
 
 
-def top_codes(
-    encoder: nn.Module, images: Images, indices: np.ndarray, size: int, device: torch.device
-) -> np.ndarray:
-    codes = [encoder(batch.x).flatten(1).float().cpu() for batch in batches(images, indices, size, device)]
-    return torch.cat(codes).numpy()
+def svm(
+    model: Any, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    """The error of a linear SVM that learns from the encoder's top activations, of training images alone."""
+    training, protocol = measurement.training, measurement.spec
+    assert protocol.measure is not None
+    data, options = training.spec.data, protocol.measure.options
+    manifest = open_manifest(training.shards.manifest, data.split)
+    learnt_from = Images(manifest, stream_above_gb=math.inf, raw=data.raw)
+    drawn = subset(learnt_from, replace(data, labels=options.labels), seed=training.seed)
+
+    def activations(images: Images, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cut = batches(images, indices, training.spec.augment.crop, device)
+        codes = torch.cat([model.encoder(batch.x).flatten(1).float().cpu() for batch in cut])
+        return codes.numpy(), images.labels.numpy()[indices]
+
+    error = metrics.linear_svm_error(
+        activations(learnt_from, drawn), activations(images, indices), c=options.c
+    )
+    return {"error": 100 * error}
 
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -241,6 +289,8 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "multilabel": multilabel,
     "segment": segment,
     "cae": cae,
+    "activations": activations,
+    "svm": svm,
 }
 
 

@@ -58,13 +58,14 @@ def stale(graph: Graph, name: str) -> bool:
 
 def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     shown = [graph.measurement(label, 0) for label in wanted.labels()]
-    data = ", ".join(sorted({each.training.shards.shown for each in shown}))
+    data = ", ".join(sorted({each.shards.shown for each in shown}))
     seeds = sorted({len(graph.measurements(label)) for label in wanted.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    bands = ", bands one standard deviation" if wanted.draw.name != "pictures" else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
     return (
         f"{key.capitalize().replace('igure', 'igure ')} of {paper}: {wanted.title}. The paper: {wanted.says} "
-        f"Ours: scale {graph.params.scale}, data {data}, n = {repeats}, bands one standard deviation.{smoke}"
+        f"Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
     )
 
 
@@ -136,6 +137,8 @@ def pictures(graph: Graph, wanted: Figure) -> Any:
     rows: list[tuple[str, np.ndarray]] = []
     for name, label in wanted.runs.items():
         kept = arrays(graph.measurement(label, 0))
+        if not rows:
+            rows += [(array, kept[array]) for array in wanted.draw.options.once]
         rows += [(f"{name}\n{array}" if name else array, kept[array]) for array in wanted.draw.options.arrays]
     return grid(rows)
 

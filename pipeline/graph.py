@@ -102,6 +102,7 @@ class Measurement:
     training: Training
     protocol: str
     spec: Protocol
+    shards: Shards  # what it is measured on
     key: str
 
     @property
@@ -250,8 +251,10 @@ class Graph:
 
     def _measurement(self, training: Training, protocol: str) -> Measurement:
         spec = self.params.evaluate[protocol]
-        key = short_hash({"protocol": plain(spec), "training": f"{training.seed}-{training.key}"})
-        return Measurement(training=training, protocol=protocol, spec=spec, key=key)
+        shards = self.shards(spec.set) if spec.set else training.shards
+        parts = {"protocol": plain(spec), "training": f"{training.seed}-{training.key}"}
+        key = short_hash(parts | ({"data": shards.key} if spec.set else {}))
+        return Measurement(training=training, protocol=protocol, spec=spec, shards=shards, key=key)
 
     def of_path(self, path: Path) -> Training | Measurement | Shards:
         """The work that makes this file, where params.yaml still asks for it."""

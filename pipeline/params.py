@@ -4,6 +4,7 @@ A default here always means "not done" (no noise, no cap, nothing frozen): such 
 a run's key, so that a new option leaves the keys of all older runs as they are.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -276,6 +277,13 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Activations:
+    """What a layer of the encoder, counted from 1, answers to clean images and to occluded ones."""
+
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Svm:
     """A linear support vector machine on the top activations."""
 
@@ -283,16 +291,20 @@ class Svm:
     c: float
 
 
+MEASURES = {"activations": Activations, "svm": Svm}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How a trained run is measured."""
 
     split: str
+    set: str | None = None  # of another data set than the run's own
+    measure: Choice | None = choice(MEASURES, default=None)  # another than its objective's own
     crops: int = 0  # random crops whose outputs are averaged; 0: the central crop
     shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
     images: int | None = None  # measure the first so many
     keep: int = 0  # images whose pictures are kept to be looked at; or filters
-    svm: Svm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,7 +336,7 @@ def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
     return params
 
 
-def _known(name: str, allowed: dict | tuple, where: str) -> None:
+def _known(name: str, allowed: Collection[str], where: str) -> None:
     if name not in allowed:
         raise ValueError(f"{where} names {name!r}; {nearest(name, allowed)}")
 
@@ -383,8 +395,11 @@ def _check_run(params: Params, where: str, run: Run) -> None:
         _check_chain(params, where, run)
     for protocol in run.evaluate:
         _known(protocol, params.evaluate, f"{where}.evaluate")
-        split = params.evaluate[protocol].split
-        if split != "validation":
+        split, elsewhere = params.evaluate[protocol].split, params.evaluate[protocol].set
+        if elsewhere is not None:
+            _known(elsewhere, params.datasets, f"evaluate.{protocol}.set")
+            _known(split, params.datasets[elsewhere].splits, f"evaluate.{protocol}.split")
+        elif split != "validation":
             _known(split, dataset.splits, f"{where}.evaluate {protocol!r}, its split")
         elif not run.data.holdout:
             raise ValueError(f"{where}.evaluate {protocol!r} needs 'holdout' in its data")

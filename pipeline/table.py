@@ -94,15 +94,17 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
     values = [value_of(result, cell.metric, each) for result, each in zip(results, measured, strict=True)]
     mean = statistics.fmean(values)
     training = measured[0].training
-    asked = graph.params.runs(training.stage)[training.name].data.set
+    asked = measured[0].spec.set or graph.params.runs(training.stage)[training.name].data.set
     return {
         **own,
         "mean": number(mean),
         "sd": number(statistics.stdev(values)) if len(values) > 1 else "",
         "n": str(len(values)),
         "delta": number(mean - cell.paper) if cell.paper is not None else "",
-        "dataset": training.shards.shown,
-        "state": "measured" if training.shards.procedural or training.shards.name == asked else "substitute",
+        "dataset": measured[0].shards.shown,
+        "state": "measured"
+        if measured[0].shards.procedural or measured[0].shards.name == asked
+        else "substitute",
         "commit": " ".join(dict.fromkeys(result["commit"] for result in results)),
         "runs": names(measured),
     }

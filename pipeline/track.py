@@ -91,7 +91,7 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
             "scale": training.scale,
             "key": work.key,
             "commit": commit,
-            "dataset": training.shards.shown,
+            "dataset": work.shards.shown,
             "data_sha256": manifest.sha256,
             **used_by(label),
         },
@@ -152,16 +152,17 @@ class Store:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.experiments: dict[str, str] = {}
-        self.read: dict[Path, int] = {}  # bytes of each story that have been handed over
+        self.read: dict[Path, tuple[int, int]] = {}  # size and time of each story, as it was handed over
         self.runs: dict[Path, tuple[str, int]] = {}  # the MLflow run that tells it, and when it began
+        self.lines: dict[Path, int] = {}  # how many of its lines are told
 
     def hand_over(self) -> None:
         """All that is new in all stories."""
         for path in sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}")):
-            size = path.stat().st_size
-            if self.read.get(path) != size:
+            stat = path.stat()
+            if self.read.get(path) != (stat.st_size, stat.st_mtime_ns):
                 self._tell(path, _told(path))
-                self.read[path] = size
+                self.read[path] = (stat.st_size, stat.st_mtime_ns)
 
     def _tell(self, path: Path, told: list[dict[str, Any]]) -> None:
         """A metric that the store has is not doubled: its time is a part of it, and the file has the time."""
@@ -174,12 +175,13 @@ class Store:
             return
         metrics = [
             Metric(name, value, line["time"], line["step"])
-            for line in told
+            for line in told[self.lines.get(path, 0) :]
             if "metrics" in line
             for name, value in line["metrics"].items()
         ]
         for first in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+        self.lines[path] = len(told)
         if "end" in told[-1]:
             for file in told[-1]["files"]:
                 if Path(file).exists():
@@ -204,7 +206,7 @@ class Store:
             found = self._begin(experiment, header, began)
         elif self.client.get_run(found).info.status != "FINISHED":
             self.client.update_run(found, "RUNNING")
-        self.runs[path] = (found, began)
+        self.runs[path], self.lines[path] = (found, began), 0
         return found
 
     def _begin(self, experiment: str, header: dict[str, Any], began: int) -> str:

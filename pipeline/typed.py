@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -20,7 +21,7 @@ class Choice:
     options: Any
 
 
-def choice(kinds: dict[str, type], *, default: Any = dataclasses.MISSING) -> Any:
+def choice(kinds: Mapping[str, type], *, default: Any = dataclasses.MISSING) -> Any:
     """A field written as `name: {options}`, or as the bare name where no option is needed."""
     return dataclasses.field(default=default, metadata={"kinds": kinds})
 
@@ -63,7 +64,7 @@ def nearest(name: Any, allowed: typing.Iterable[Any]) -> str:
     return (f"did you mean {close[0]!r}? " if close else "") + f"allowed: {shown or 'nothing'}"
 
 
-def build(kind: Any, value: Any, where: str, *, kinds: dict[str, type] | None = None) -> Any:
+def build(kind: Any, value: Any, where: str, *, kinds: Mapping[str, type] | None = None) -> Any:
     """`value` as a `kind`, or a ValueError that says where and what was wanted."""
     if kinds is not None:
         return _choice(kinds, value, where, optional=type(None) in typing.get_args(kind))
@@ -122,7 +123,7 @@ def _tuple(arguments: tuple, value: Any, where: str) -> tuple:
     )
 
 
-def _choice(kinds: dict[str, type], value: Any, where: str, *, optional: bool) -> Choice | None:
+def _choice(kinds: Mapping[str, type], value: Any, where: str, *, optional: bool) -> Choice | None:
     if value is None and optional:
         return None
     name: Any = value

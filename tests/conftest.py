@@ -1,5 +1,6 @@
 """A workplace of its own for each test: a copy of what git would clone, with small params."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ def set_params(folder: Path, **changes) -> None:
     import yaml
 
     path = folder / "params.yaml"
-    document = yaml.safe_load(path.read_text())
+    document = json.loads(json.dumps(yaml.safe_load(path.read_text())))  # no part shared with another
     for name, value in changes.items():
         *parents, last = name.split("__")
         place = document
@@ -51,6 +52,28 @@ def workplace(tmp_path, monkeypatch):
         folder / "results" / ".mlflow.lock"
     ):  # whoever holds it is the one to deliver: nobody, here
         yield folder
+
+
+def keep_only(folder: Path, table: str) -> None:
+    """Leave one table of the main paper, so that a whole graph is a matter of seconds."""
+    import yaml
+
+    papers = folder / "pipeline" / "papers"
+    paper = yaml.safe_load((papers / "dong2016.yaml").read_text())
+    kept = {
+        **paper,
+        "tables": {table: paper["tables"][table]},
+        "figures": {},
+        "claims": {},
+        "architectures": {},
+    }
+    for file in papers.glob("*.yaml"):
+        file.unlink()
+    (papers / "dong2016.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())
+    outs = stages["stages"]["render"]["outs"]
+    stages["stages"]["render"]["outs"] = [out for out in outs if f"results/{table}.csv" in out]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
 
 
 @pytest.fixture

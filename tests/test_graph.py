@@ -78,7 +78,7 @@ def test_a_scale_caps_how_much_is_done(params):
     assert spec.network.options.n == cap.width
     assert spec.objective.options.hidden == (768, 768)  # 4096, as much narrower as the first layer is
     assert spec.augment.crop == 23  # 225 of 256, at 26
-    assert spec.schedule.options.at == (20.0, 30.0)  # half and three quarters of the way
+    assert spec.schedule.options.at == (12.0, 18.0)  # half and three quarters of the way
 
 
 def test_the_paper_scale_changes_nothing(params):

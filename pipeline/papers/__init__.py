@@ -80,6 +80,7 @@ class Pictures:
     """Images kept by measurements: for each run a row of each of these arrays."""
 
     arrays: tuple[str, ...]
+    once: tuple[str, ...] = ()  # arrays that are the same for all runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +119,25 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Best:
+    """One run's metric lies above that of every other."""
+
+    metric: str
+    of: str
+    than: tuple[str, ...]
+    lower: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Above:
+    """A metric lies above a value."""
+
+    metric: str
+    of: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gain:
     """The first pair's difference lies above that of the second pair."""
 
@@ -144,7 +164,14 @@ class Close:
     within: float
 
 
-CLAIMS = {"order": Order, "gain": Gain, "correlates": Correlates, "close": Close}
+CLAIMS = {
+    "order": Order,
+    "best": Best,
+    "above": Above,
+    "gain": Gain,
+    "correlates": Correlates,
+    "close": Close,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +184,21 @@ class Claim:
         options = self.test.options
         if isinstance(options, Gain):
             return [*options.of, *options.than]
+        if isinstance(options, Best):
+            return [options.of, *options.than]
+        if isinstance(options, Above):
+            return [options.of]
         if isinstance(options, Correlates):
             return list(dict.fromkeys(label for pair in options.of for label in pair))
         return list(options.of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architectures:
+    """Networks that a table shows layer by layer, each as a run builds it."""
+
+    title: str
+    networks: dict[str, str]  # as the table names it -> stage.run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +207,7 @@ class Paper:
     authors: str
     year: int
     where: str
+    architectures: dict[str, Architectures] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
@@ -226,6 +266,13 @@ def check(params: Params) -> None:
     """Every cell, figure and claim names a run and a protocol that params.yaml has."""
     for paper, name, label in uses():
         _check_measurement(params, label, f"papers/{paper}.yaml: {name}")
+    for paper, facts in papers().items():
+        for name, shown in facts.architectures.items():
+            for label in shown.networks.values():
+                stage, _, run = label.partition(".")
+                if stage not in STAGES or run not in params.runs(stage):
+                    known = [f"{stage}.{run}" for stage in STAGES for run in params.runs(stage)]
+                    raise ValueError(f"papers/{paper}.yaml: {name} names {label!r}; {nearest(label, known)}")
 
 
 def _check_measurement(params: Params, label: str, where: str) -> None:

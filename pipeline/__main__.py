@@ -1,0 +1,42 @@
+"""python -m pipeline: the stages, the papers, and what can be asked for."""
+
+import sys
+
+from pipeline import papers
+from pipeline.claims import NAME
+from pipeline.command import answered
+from pipeline.params import load
+
+STAGES = {
+    "fetch": "a data set's official files, verified",
+    "shard": "a data set as deterministic tars",
+    "pretrain": "features from images without labels",
+    "finetune": "a task from labels, beginning with a pre-training's weights",
+    "evaluate": "what a trained run is worth; alone opens test splits",
+    "table": "the paper's numbers and ours, side by side",
+    "figure": "the paper's figures from our measurements",
+    "claims": "what the paper says that they show: confirmed, refuted, undecided",
+    "track": "MLflow gets what was not handed over yet",
+}
+
+
+def overview() -> None:
+    params = load()
+    papers.check(params)
+    print("Stages, each `python -m pipeline.<stage> --help`:")
+    for name, does in STAGES.items():
+        print(f"  {name:9} {does}")
+    print(f"\nTargets, each `snakemake --cores all <target>`, at scale {params.scale}:")
+    print("  all, or a phase: fetch, shard, pretrain, finetune, evaluate, render")
+    for name, facts in papers.papers().items():
+        print(f"  {name}: {facts.title}, {facts.authors.split(',')[0]} et al. {facts.year}")
+        for key, layout in facts.tables.items():
+            print(f"    {papers.target(name, key)}.csv  {layout.title}")
+        for key, figure in facts.figures.items():
+            print(f"    {papers.target(name, key)}.png  {figure.title}")
+        if facts.claims:
+            print(f"    {papers.target(name, NAME)}.csv  {len(facts.claims)} claims")
+
+
+if __name__ == "__main__":
+    sys.exit(answered("pipeline", overview))

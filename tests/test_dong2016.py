@@ -1,0 +1,77 @@
+"""The main paper: what it prints is what stands in our tables, and its runs are what it says."""
+
+import pytest
+
+from pipeline.graph import Graph
+from pipeline.papers import papers
+from pipeline.params import load
+
+# Row by row as the paper prints them, read from its text.
+PRINTED = {
+    "table2": [93.95, 73.89, 67.11, 93.67, 72.15, 66.71, 93.60, 72.9, 67.27, 94.93, 75.41, 69.87],
+    "table3": [75.72, 93.45, 72.6, 93.63, 72.34, 94.16, 74.84, 93.39, 75.67, 93.57, 77.29, 95.08,
+               75.41, 94.93, 75.68, 75.82, 76.35, 95.08],
+    "table4": [53.3, 55.3, 58.4, 56.5, 67.1, 71.3],
+    "table5": [70.1, 73.15, 76.8, 72.80, 80.60, 59.81],
+    "table6": [22.19, 68.94, 23.50, 69.38, 23.87, 71.25],
+    "table7": [67.11, 68.20, 69.23, 69.44, 68.24, 68.25, 69.08, 69.87, 71.25],
+    "table8": [67.02, 76.87, 67.11, 73.04, 79.04, 70.77, 72.17, 80.00, 70.93],
+}  # fmt: skip
+CITED = {"table3": 12, "table4": 4, "table5": 4}
+
+
+@pytest.mark.parametrize("table", PRINTED)
+def test_every_printed_number_stands_in_its_cell(table):
+    layout = papers()["dong2016"].tables[table]
+    shown = [cell.paper for _, _, cell in layout.cells() if cell.paper is not None]
+    assert shown == PRINTED[table]
+    assert sum(cell.state == "cited" for _, _, cell in layout.cells()) == CITED.get(table, 0)
+
+
+def test_the_withdrawn_set_keeps_its_row_with_a_substitute_below_it():
+    rows = papers()["dong2016"].tables["table3"].rows
+    names = list(rows)
+    place = names.index("Pre-trained on Tiny 0.5M")
+    assert rows[names[place]]["CIFAR-100"].state == "withdrawn"
+    assert rows[names[place + 1]]["CIFAR-100"].of == "finetune.cifar100-imagenet32-500k.centre"
+
+
+def test_every_figure_of_the_paper_is_drawn():
+    assert set(papers()["dong2016"].figures) == {f"figure{number}" for number in range(2, 11)}
+
+
+def test_the_runs_have_the_papers_own_settings():
+    params = load(scale="paper")
+    graph = Graph(params)
+    for stage in ("pretrain", "finetune"):
+        for name, run in params.runs(stage).items():
+            if run.network.name in ("network-1", "network-2") and "dong2017" not in name:
+                assert run.init in ("gaussian", "he", "xavier"), name
+    small = graph.training("pretrain", "cifar10-pixel", 0).spec
+    assert (small.network.options.n, small.network.options.m) == (64, (5, 5, 5, 0))
+    assert small.corruption.options.sigma == (10, 50)
+    assert (small.augment.crop, small.optimiser.options.lr, small.epochs) == (29, 1e-4, 120)
+    stl = graph.training("pretrain", "stl10-small", 0).spec
+    assert stl.network.options.m == (3, 3, 4, 5)
+    assert stl.corruption.options.count == 35  # exactly 100,000 unlabelled images
+    assert graph.training("pretrain", "voc2007-small", 0).spec.corruption.options.count == 21
+    assert graph.training("pretrain", "imagenet-animal", 0).spec.corruption.options.count == 21  # 93,000
+    assert graph.training("finetune", "stl10-ours", 0).spec.data.fold
+    assert len(graph.trainings("finetune", "stl10-ours")) == 10
+
+
+def test_a_changed_corruption_moves_only_what_depends_on_it():
+    from dataclasses import replace
+
+    from pipeline.typed import Choice
+
+    params = load()
+    run = params.pretrain["imagenet-big"]
+    wider = Choice("big_block", replace(run.corruption.options, high=0.6))
+    changed = replace(params, pretrain={**params.pretrain, "imagenet-big": replace(run, corruption=wider)})
+    moved = set()
+    for stage in ("pretrain", "finetune"):
+        for name in params.runs(stage):
+            if Graph(params).training(stage, name, 0).key != Graph(changed).training(stage, name, 0).key:
+                moved.add(f"{stage}.{name}")
+    assert moved == {"pretrain.imagenet-big", "finetune.voc2007-imagenet-big"}

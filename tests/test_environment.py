@@ -1,0 +1,56 @@
+"""What a user is told to install is what the project says that it needs, and what it is told to run, runs."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import command
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_conda_users_get_what_pyproject_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    wanted = {*project["project"]["dependencies"], *project["dependency-groups"]["dev"]}
+    pip = next(each["pip"] for each in conda["dependencies"] if isinstance(each, dict))
+    assert set(pip) == wanted
+    assert f"python{project['project']['requires-python']}" in conda["dependencies"]
+
+
+def test_every_import_is_a_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    named = {re.split(r"[>=]", each)[0] for each in project["project"]["dependencies"]}
+    named |= {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}.keys() | {"pipeline"}
+    for file in (ROOT / "pipeline").rglob("*.py"):
+        for module in re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(), re.MULTILINE):
+            assert module in named | set(sys.stdlib_module_names), f"{file.name} imports {module}"
+
+
+def test_reading_params_imports_nothing_heavy(workplace):
+    code = (
+        "import pipeline.papers, pipeline.table, pipeline.claims, pipeline.figure, sys; "
+        "print([name for name in ('torch', 'pandas', 'mlflow', 'matplotlib', 'scipy') if name in sys.modules])"
+    )
+    assert command(sys.executable, "-c", code, folder=workplace).stdout.strip() in ("[]", "['torch']")
+
+
+def test_the_overview_names_stages_papers_and_targets(workplace):
+    said = command(sys.executable, "-m", "pipeline", folder=workplace).stdout
+    assert "results/table6.csv" in said
+    assert "pretrain" in said
+    assert "dong2016: Unsupervised Feature Learning" in said
+
+
+@pytest.mark.parametrize(
+    "stage",
+    ["fetch", "shard", "pretrain", "finetune", "evaluate", "table", "figure", "claims", "track", "clean"],
+)
+def test_a_stage_says_how_it_is_called(workplace, stage):
+    assert (
+        f"pipeline.{stage}"
+        in command(sys.executable, "-m", f"pipeline.{stage}", "--help", folder=workplace).stdout
+    )

@@ -1,0 +1,185 @@
+"""Real Snakemake and DVC runs: an edit makes anew exactly what it touches, and nothing stale is ever shown."""
+
+import csv
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import command, keep_only, set_params
+
+pytestmark = pytest.mark.graph
+
+
+def snakemake(folder: Path, *words: str, check: bool = True) -> str:
+    done = command(
+        "snakemake", "--cores", "2", *(words or ("results/table6.csv",)), folder=folder, check=check
+    )
+    return done.stdout + done.stderr
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ("-c", "user.name=tester", "-c", "user.email=tester@example.org")
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def weights(folder: Path) -> dict[str, int]:
+    """Every trained run on the disk, and when it was written."""
+    return {
+        str(file.relative_to(folder)): file.stat().st_mtime_ns
+        for file in (folder / "results").rglob("weights.pt")
+    }
+
+
+def made_anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """Stage and run of what was trained between the two."""
+    return {"/".join(Path(name).parts[3:5]) for name, when in after.items() if before.get(name) != when}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results" / "table6.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def project(tracked):
+    """A git repository with params and results that git leaves alone."""
+    keep_only(tracked, "table6")
+    shutil.copy(Path(__file__).parents[1] / ".gitignore", tracked / ".gitignore")
+    for folder in ("data", "results"):
+        (tracked / folder).mkdir(exist_ok=True)
+        shutil.copy(Path(__file__).parents[1] / folder / ".gitignore", tracked / folder / ".gitignore")
+    git(tracked, "init", "-q")
+    git(tracked, "add", "-A")
+    git(tracked, "commit", "-qm", "begin")
+    return tracked
+
+
+def set_lr(folder: Path, lr: float) -> None:
+    """Edit one pre-training's learning rate."""
+    set_params(folder, **{"pretrain__imagenet-full__optimiser__adam__lr": lr})
+
+
+TOUCHED = {"pretrain/imagenet-full", "finetune/voc2007-imagenet-full"}
+
+
+def test_snakemake_makes_the_table_and_an_edit_reruns_what_it_touches(project):
+    snakemake(project)
+    first, shown = weights(project), (project / "results" / "table6.csv").read_bytes()
+    assert len(first) == 6
+    assert [line["state"] for line in table(project)] == ["measured"] * 6
+    assert "Nothing to be done" in snakemake(project)
+
+    set_lr(project, 3.0e-4)
+    snakemake(project)
+    second = weights(project)
+    assert made_anew(first, second) == TOUCHED
+    changed = [
+        line["row"]
+        for line, old in zip(table(project), csv.DictReader(shown.decode().splitlines()), strict=True)
+        if line != old
+    ]
+    assert set(changed) == {"Ours full shortcut"}
+
+    set_lr(project, 1.0e-4)  # back: the old work is found again
+    snakemake(project)
+    assert weights(project) == second
+    assert (project / "results" / "table6.csv").read_bytes() == shown
+
+    # a store that has only MLflow's database gives the same table
+    stored = (
+        sqlite3.connect(project / "mlflow.db")
+        .execute("select name, status from runs where lifecycle_stage = 'active'")
+        .fetchall()
+    )
+    assert len(stored) == len(set(stored)) == 6 + 2 + 6 + 2
+    assert {status for _, status in stored} == {"FINISHED"}
+    shutil.rmtree(project / "results")
+    command("python", "-m", "pipeline.table", "table6", "--from", "mlflow", folder=project)
+    assert (project / "results" / "table6.csv").read_bytes() == shown
+
+
+def test_dvc_reruns_what_an_edit_touches_and_shares_it(project, tmp_path):
+    command("dvc", "init", "-q", folder=project)
+    remote = tmp_path / "remote"
+    command("dvc", "remote", "add", "-d", "shelf", str(remote), folder=project)
+    command("dvc", "repro", folder=project)
+    first, begun = weights(project), (project / "results" / "table6.csv").read_bytes()
+    assert len(first) == 6
+    said = command("dvc", "repro", folder=project).stdout
+    assert "Data and pipelines are up to date" in said
+    assert weights(project) == first
+    assert "table6" in command("dvc", "metrics", "show", folder=project).stdout
+
+    set_lr(project, 3.0e-4)
+    assert "lr" in command("dvc", "params", "diff", folder=project).stdout
+    command("dvc", "repro", folder=project)
+    second = weights(project)
+    assert made_anew(first, second) == TOUCHED
+    set_lr(project, 1.0e-4)
+    command("dvc", "repro", folder=project)
+    assert weights(project) == second
+    shown = (project / "results" / "table6.csv").read_bytes()
+    assert shown == begun
+
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "results")
+    command("dvc", "push", folder=project)
+    for engine in (("dvc", "repro"), ("snakemake", "--cores", "2", "results/table6.csv")):
+        clone = tmp_path / engine[0]
+        git(tmp_path, "clone", "-q", str(project), str(clone))
+        command("dvc", "pull", "--allow-missing", folder=clone)
+        pulled = weights(clone)
+        assert len(pulled) == 8
+        set_lr(clone, 7.0e-4)
+        command(*engine, folder=clone)
+        edited = weights(clone)
+        assert made_anew(pulled, edited) == TOUCHED
+        runs = " ".join(line["runs"] for line in table(clone))
+        assert runs.split() == [
+            json.loads((clone / f"results/runs/{run}/metrics.json").read_text())["identity"]
+            for run in runs.split()
+        ]
+        set_lr(clone, 1.0e-4)
+        command(*engine, folder=clone)
+        assert weights(clone) == edited
+        assert (clone / "results" / "table6.csv").read_bytes() == shown
+
+
+def test_what_cannot_be_done_is_said_before_anything_runs(workplace):
+    text = (workplace / "params.yaml").read_text()
+    (workplace / "params.yaml").write_text(text.replace("start: imagenet-full", "start: imagenet-ful"))
+    said = snakemake(workplace, check=False)
+    assert "start names 'imagenet-ful'; did you mean 'imagenet-full'?" in said
+    (workplace / "params.yaml").write_text(text)
+    said = snakemake(workplace, "results/table6.csv", "--config", "scale=papr", check=False)
+    assert "scale names 'papr'; did you mean 'paper'?" in said
+
+
+def test_the_paper_scale_is_planned_without_any_data(workplace):
+    said = snakemake(workplace, "-n", "results/table6.csv", "--config", "scale=paper")
+    assert re.search(r"fetch_raw\s+2\b", said)
+    assert re.search(r"shard_set\s+2\b", said)
+    assert re.search(r"pretrain_run\s+3\b", said)
+    assert not (workplace / "data").exists()
+
+
+def test_imagenet_that_is_not_there_is_asked_for_in_one_line(workplace):
+    done = command(
+        "python", "-m", "pipeline.fetch", "imagenet", "--scale", "paper", folder=workplace, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "ILSVRC2012_img_train.tar" in done.stderr
+
+
+def test_dvc_asks_for_every_table(workplace):
+    import yaml
+
+    from pipeline.papers import targets
+
+    outs = yaml.safe_load((workplace / "dvc.yaml").read_text())["stages"]["render"]["outs"]
+    assert {next(iter(out)) for out in outs} == {f"{path}.csv" for path in targets()}

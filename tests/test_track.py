@@ -1,0 +1,143 @@
+"""MLflow has every run once, whatever happened to the run or to the store."""
+
+import json
+import sqlite3
+import sys
+from types import SimpleNamespace
+
+import pytest
+from conftest import command
+from filelock import FileLock
+
+from pipeline import track
+from pipeline.graph import Graph
+from pipeline.params import load
+from pipeline.track import EVENTS, Events, Store, connect, masked
+
+SECRET = "mysql://reader:hunter2@db.example.org/runs"
+
+
+@pytest.fixture
+def store(workplace, monkeypatch):
+    """A store of this test's own: MLflow keeps one open for each address."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/mlflow.db")
+    return Store(connect())
+
+
+def tell(graph, *, metrics, end="FINISHED", seed=0):
+    """A training's story, as far as it goes."""
+    training = graph.training("pretrain", "imagenet-full", seed)
+    header = {
+        "stage": "pretrain",
+        "identity": training.identity,
+        "params": {"optimiser.adam.lr": "0.0001"},
+        "tags": {"run": training.label, "scale": "smoke"},
+    }
+    events = Events(training.folder / EVENTS, header)
+    for step, value in metrics.items():
+        events.log(step, {"loss": value})
+    if end:
+        events.end(end, [])
+    return training
+
+
+def stored(store):
+    experiment = store.client.get_experiment_by_name("pretrain")
+    return store.client.search_runs([experiment.experiment_id])
+
+
+def history(store, run):
+    return [(each.step, each.value) for each in store.client.get_metric_history(run.info.run_id, "loss")]
+
+
+def test_a_finished_run_is_there_once_with_its_params_tags_and_curve(store):
+    training = tell(Graph(load()), metrics={1: 0.5, 2: 0.25})
+    for _ in range(3):
+        store.read.clear()
+        store.hand_over()
+    (run,) = stored(store)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == f"imagenet-full/0-{training.key}"
+    assert run.data.params == {"optimiser.adam.lr": "0.0001"}
+    assert run.data.tags["run"] == "pretrain.imagenet-full"
+    assert history(store, run) == [(1, 0.5), (2, 0.25)]
+
+
+def test_an_interrupted_run_goes_on_in_the_same_mlflow_run_and_tells_no_step_twice(store):
+    graph = Graph(load())
+    tell(graph, metrics={1: 0.5, 2: 0.4, 3: 0.3}, end=None)
+    store.hand_over()
+    assert stored(store)[0].info.status == "RUNNING"
+    tell(graph, metrics={2: 0.4, 3: 0.3, 4: 0.2})  # from a checkpoint at step 1
+    store.hand_over()
+    (run,) = stored(store)
+    assert run.info.status == "FINISHED"
+    assert history(store, run) == [(1, 0.5), (2, 0.4), (3, 0.3), (4, 0.2)]
+
+
+def test_a_run_made_anew_takes_the_place_of_the_old_one(store):
+    graph = Graph(load())
+    tell(graph, metrics={1: 0.5})
+    store.hand_over()
+    tell(graph, metrics={1: 0.7})
+    store.hand_over()
+    (run,) = stored(store)
+    assert history(store, run) == [(1, 0.7)]
+
+
+def test_a_story_cut_off_in_the_middle_of_a_line_is_told_as_far_as_it_goes(store):
+    graph = Graph(load())
+    training = tell(graph, metrics={1: 0.5, 2: 0.4}, end=None)
+    path = training.folder / EVENTS
+    path.write_text(path.read_text()[:-7])
+    store.hand_over()
+    assert history(store, stored(store)[0]) == [(1, 0.5)]
+    tell(graph, metrics={2: 0.4})
+    store.hand_over()
+    assert history(store, stored(store)[0]) == [(1, 0.5), (2, 0.4)]
+
+
+def test_a_store_that_is_away_is_said_loudly_and_delivered_to_later(tracked):
+    tell(Graph(load()), metrics={1: 0.5})
+    away = "sqlite:////proc/nowhere/mlflow.db"
+    done = command(
+        sys.executable,
+        "-c",
+        "from pipeline import track; import threading; e = threading.Event(); e.set(); "
+        "from pipeline.command import answered; import sys; "
+        "sys.exit(answered('track', lambda: track.deliver(until=e, patience=0.5)))",
+        folder=tracked,
+        check=False,
+        MLFLOW_TRACKING_URI=away,
+    )
+    assert done.returncode == 1
+    assert "NOT DELIVERED" in done.stderr
+    assert "`python -m pipeline.track` delivers them" in done.stderr
+    command(sys.executable, "-m", "pipeline.track", folder=tracked)
+    with sqlite3.connect(tracked / "mlflow.db") as database:
+        assert database.execute("select key, step, value from metrics").fetchall() == [("loss", 1, 0.5)]
+
+
+def test_passwords_in_addresses_are_masked():
+    assert masked(f"cannot reach {SECRET}!") == "cannot reach mysql://reader:***@db.example.org/runs!"
+    assert masked("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+
+
+def test_a_following_process_ends_with_the_one_that_it_follows(tracked):
+    code = "from pipeline.track import follow; import os; follow(); os._exit(9)"
+    done = command(sys.executable, "-c", code, folder=tracked, check=False)  # returns when both have ended
+    assert done.returncode == 9
+    with FileLock(tracked / "results" / ".mlflow.lock", timeout=0):
+        pass
+
+
+def test_a_runs_tags_name_the_tables_that_show_it(workplace):
+    graph = Graph(load())
+    training = graph.training("finetune", "voc2007-imagenet-full", 0)
+    with track.run(training, SimpleNamespace(sha256="abc"), commit="0123", files=[]):
+        pass
+    begin = json.loads((training.folder / EVENTS).read_text().splitlines()[0])["begin"]
+    assert begin["tags"]["paper"] == "dong2016"
+    assert "dong2016/table6" in begin["tags"]["tables"]
+    assert begin["tags"]["commit"] == "0123"
+    assert begin["params"]["optimiser.adam.lr"] == "0.0001"
