@@ -13,7 +13,7 @@ from pipeline import metrics
 from pipeline.command import answered
 from pipeline.files import write_text
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Above, Best, Claim, Correlates, Gain, Order, check, papers, target
+from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, check, papers, target
 from pipeline.params import load
 from pipeline.table import from_files, names, number, value_of
 
@@ -145,7 +145,24 @@ def correlates(options: Correlates, values: Any) -> list[Compared]:
     return [(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))]
 
 
-TESTS: dict[str, Any] = {"order": order, "best": best, "above": above, "gain": gain, "correlates": correlates}
+def close(options: Close, values: Any) -> list[Compared]:
+    """What is left of the margin on either side of the difference."""
+    difference, low, high, _ = metrics.welch(*(values(label, options.metric) for label in options.of))
+    within = options.within
+    return [
+        (within - difference, within - high, within - low),
+        (within + difference, within + low, within + high),
+    ]
+
+
+TESTS: dict[str, Any] = {
+    "order": order,
+    "best": best,
+    "above": above,
+    "gain": gain,
+    "correlates": correlates,
+    "close": close,
+}
 
 
 def main() -> None:

@@ -201,14 +201,20 @@ class Images:
     """A split that batches can be cut from, held whole or window by window."""
 
     def __init__(
-        self, manifest: Manifest, *, stream_above_gb: float, statistics: Manifest | None = None
+        self,
+        manifest: Manifest,
+        *,
+        stream_above_gb: float,
+        statistics: Manifest | None = None,
+        raw: bool = False,
     ) -> None:
         self.manifest = manifest
         gigabytes = manifest.count * manifest.image_bytes / 2**30
         self.streamed = gigabytes > stream_above_gb and len(manifest.windows) > 1
         self._held: dict[int, Pixels | Future] = {}
         self._reader = ThreadPoolExecutor(1)
-        record = (statistics or manifest).record
+        middle = [127.5] * manifest.channels
+        record = {"mean": middle, "std": middle} if raw else (statistics or manifest).record
         self.mean = torch.tensor(record["mean"], dtype=torch.float32).view(1, -1, 1, 1)
         self.std = torch.tensor(record["std"], dtype=torch.float32).clamp(min=1.0).view(1, -1, 1, 1)
 

@@ -1,7 +1,9 @@
 """evaluate: measure a trained run under a protocol; the only stage that opens a test split."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline import metrics, track
+from pipeline import filters, metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
-from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest
+from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
 from pipeline.files import read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
+from pipeline.models import masci
 from pipeline.objectives import corrupted
 from pipeline.train import chance, device_at_hand, precision
 
@@ -31,11 +34,16 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     learnt_from = open_manifest(training.shards.manifest, training.spec.data.split)
     if protocol.split == "validation":
         manifest = learnt_from
-        images = Images(manifest, stream_above_gb=engine.stream_above_gb)
+        images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
         indices = held_out(images, training.spec.data)[0]
     else:
         manifest = open_manifest(measurement.shards.manifest, protocol.split)
-        images = Images(manifest, stream_above_gb=engine.stream_above_gb, statistics=learnt_from)
+        images = Images(
+            manifest,
+            stream_above_gb=engine.stream_above_gb,
+            statistics=learnt_from,
+            raw=training.spec.data.raw,
+        )
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
@@ -234,12 +242,55 @@ def segment(
     return {"mean_iou": 100 * mean}
 
 
+def cae(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """How a layer restores its input, and what its filters look like."""
+    assert isinstance(model, masci.AutoEncoder)
+    protocol, errors = measurement.spec, []
+    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+        x = model.encoder.below(batch.x, model.layer)
+        errors.append((model(x).float() - x.float()).square().mean(dim=(1, 2, 3)))
+    weight = model.encoder.layer(model.layer).weight
+    found: dict[str, Any] = {
+        "reconstruction": float(torch.cat(errors).mean()),
+        **filters.described(weight.cpu()),
+    }
+    if protocol.keep:
+        found["filters"] = weight[: protocol.keep].permute(0, 2, 3, 1).float().cpu().numpy()
+    return found
+
+
+def svm(
+    model: Any, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    """The error of a linear SVM that learns from the encoder's top activations, of training images alone."""
+    training, protocol = measurement.training, measurement.spec
+    assert protocol.measure is not None
+    data, options = training.spec.data, protocol.measure.options
+    manifest = open_manifest(training.shards.manifest, data.split)
+    learnt_from = Images(manifest, stream_above_gb=math.inf, raw=data.raw)
+    drawn = subset(learnt_from, replace(data, labels=options.labels), seed=training.seed)
+
+    def activations(images: Images, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cut = batches(images, indices, training.spec.augment.crop, device)
+        codes = torch.cat([model.encoder(batch.x).flatten(1).float().cpu() for batch in cut])
+        return codes.numpy(), images.labels.numpy()[indices]
+
+    error = metrics.linear_svm_error(
+        activations(learnt_from, drawn), activations(images, indices), c=options.c
+    )
+    return {"error": 100 * error}
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "denoise": restore,
     "classify": classify,
     "multilabel": multilabel,
     "segment": segment,
+    "cae": cae,
     "activations": activations,
+    "svm": svm,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.command import answered
+from pipeline.drawings import masci
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Figure, check, find, target
@@ -180,6 +181,7 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
     "bars": bars,
     "trend": trend,
     "pictures": pictures,
+    "filters": masci.filters,
 }
 
 

@@ -232,11 +232,11 @@ class Graph:
         if run.schedule.name == "steps" and run.epochs:
             at = tuple(epoch * epochs / run.epochs for epoch in run.schedule.options.at)
             changes["schedule"] = Choice("steps", replace(run.schedule.options, at=at))
-        width = run.network.options.n
-        narrow = least(width, cap.width)
-        changes["network"] = Choice(run.network.name, replace(run.network.options, n=narrow))
+        width = run.network.options.width
+        network = run.network.options.narrowed(least(width, cap.width))
+        changes["network"] = Choice(run.network.name, network)
         if hidden := getattr(run.objective.options, "hidden", ()):
-            fewer = tuple(max(1, units * narrow // width) for units in hidden)
+            fewer = tuple(max(1, units * network.width // width) for units in hidden)
             changes["objective"] = Choice(run.objective.name, replace(run.objective.options, hidden=fewer))
         return replace(run, **changes)
 

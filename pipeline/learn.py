@@ -34,7 +34,7 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     with track.run(training, manifest, commit=commit(), files=files) as events:
         state = State()
         if training.spec.epochs:
-            images = Images(manifest, stream_above_gb=engine.stream_above_gb)
+            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
             indices = subset(images, training.spec.data, seed=seed)
             batches = Batches(images, indices, training.spec.augment, batch=training.spec.batch, seed=seed)
             state = fit(

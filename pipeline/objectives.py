@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from pipeline.corrupt import CORRUPTIONS
 from pipeline.data import Batch, Manifest
-from pipeline.models import dong
+from pipeline.models import dong, masci
 from pipeline.params import Run
 
 VOID = 255  # pixels of a mask that belong to no class
@@ -30,11 +31,38 @@ def autoencoder(spec: Run, manifest: Manifest) -> dong.AutoEncoder:
     return dong.AutoEncoder(encoder(spec, manifest), shortcuts=spec.objective.options.shortcuts)
 
 
-def classifier(spec: Run, manifest: Manifest) -> nn.Module:
+def dong_classifier(spec: Run, manifest: Manifest) -> nn.Module:
     head = asdict(spec.objective.options)
     return dong.Classifier(
         encoder(spec, manifest), classes=len(manifest.classes), side=spec.augment.crop, **head
     )
+
+
+def stack(spec: Run, manifest: Manifest) -> masci.Encoder:
+    options = asdict(spec.network.options)
+    del options["whole"]
+    encoder = masci.Encoder(channels=manifest.channels, **options)
+    encoder.side(spec.augment.crop)
+    return encoder
+
+
+def stacked_autoencoder(spec: Run, manifest: Manifest) -> masci.AutoEncoder:
+    return masci.AutoEncoder(stack(spec, manifest), layer=spec.objective.options.layer)
+
+
+def stack_classifier(spec: Run, manifest: Manifest) -> nn.Module:
+    encoder, hidden = stack(spec, manifest), spec.objective.options.hidden
+    return masci.Classifier(encoder, classes=len(manifest.classes), side=spec.augment.crop, hidden=hidden)
+
+
+CLASSIFIERS: dict[str, Callable[[Run, Manifest], nn.Module]] = {  # by network
+    **dict.fromkeys(dong.NETWORKS, dong_classifier),
+    "stack": stack_classifier,
+}
+
+
+def classifier(spec: Run, manifest: Manifest) -> nn.Module:
+    return CLASSIFIERS[spec.network.name](spec, manifest)
 
 
 def segmenter(spec: Run, manifest: Manifest) -> nn.Module:
@@ -46,12 +74,22 @@ MODELS: dict[str, Callable[[Run, Manifest], nn.Module]] = {
     "classify": classifier,
     "multilabel": classifier,
     "segment": segmenter,
+    "cae": stacked_autoencoder,
 }
 
 
 def denoise(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
     """The squared error between x and f(x~)."""
     return mse_loss(model(corrupted(batch, spec, generator)).float(), batch.x)
+
+
+def cae(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """The squared error between a layer's input and what it restores; nothing moves below that layer."""
+    assert isinstance(model, masci.AutoEncoder)
+    spoiled = corrupted(batch, spec, generator) if spec.corruption else batch.x
+    with torch.no_grad():
+        x, seen = (model.encoder.below(each, model.layer) for each in (batch.x, spoiled))
+    return mse_loss(model(seen).float(), x.float())
 
 
 def classify(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
@@ -73,4 +111,5 @@ LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
     "classify": classify,
     "multilabel": multilabel,
     "segment": segment,
+    "cae": cae,
 }

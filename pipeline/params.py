@@ -5,9 +5,9 @@ a run's key, so that a new option leaves the keys of all older runs as they are.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pipeline import typed
 from pipeline.datasets import SOURCES
@@ -55,17 +55,51 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network1:
+class Network2:
     n: int
+
+    @property
+    def width(self) -> int:
+        """Channels of the first layer, to which a scale's cap applies."""
+        return self.n
+
+    def narrowed(self, width: int) -> Self:
+        return replace(self, n=width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network1(Network2):
     m: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network2:
-    n: int
+class Stack:
+    """Convolutions, each with a scaled hyperbolic tangent and max-pooling; lists have an entry a layer."""
+
+    maps: tuple[int, ...]
+    kernels: tuple[int, ...]
+    pools: tuple[int, ...]  # 1: none
+    tanh: tuple[float, float] = (1.7159, 2 / 3)  # a tanh(b x), LeCun's constants
+    full: bool = False  # full convolutions, decoded by valid ones
+    whole: bool = False  # no scale narrows it: its filters are what is looked at
+
+    def __post_init__(self) -> None:
+        if not len(self.maps) == len(self.kernels) == len(self.pools) > 0:
+            raise ValueError("'maps', 'kernels' and 'pools' have one entry a layer each, and at least one")
+        if min(*self.maps, *self.kernels, *self.pools) < 1:
+            raise ValueError("'maps', 'kernels' and 'pools' are at least 1")
+
+    @property
+    def width(self) -> int:
+        return self.maps[0]
+
+    def narrowed(self, width: int) -> Self:
+        if self.whole:
+            return self
+        return replace(self, maps=tuple(max(1, maps * width // self.width) for maps in self.maps))
 
 
-NETWORKS = {"network-1": Network1, "network-2": Network2, "all-cnn-c": Network2}
+NETWORKS = {"network-1": Network1, "network-2": Network2, "all-cnn-c": Network2, "stack": Stack}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +130,19 @@ class FixedGaussian:
     sigma: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Binomial:
+    probability: float
+    value: float  # of a pixel that is switched off, once the mean is taken away
+
+
 CORRUPTIONS = {
     "pixel_gaussian": PixelGaussian,
     "patch_gaussian": PatchGaussian,
     "big_block": BigBlock,
     "small_blocks": SmallBlocks,
     "fixed_gaussian": FixedGaussian,
+    "binomial": Binomial,
 }
 
 
@@ -124,7 +165,20 @@ class Segment:
     shortcuts: Literal["none", "input_output", "full"]
 
 
-OBJECTIVES = {"denoise": Denoise, "classify": Classify, "multilabel": Classify, "segment": Segment}
+@dataclass(frozen=True, kw_only=True)
+class Cae:
+    """One layer of a stack restores its own input, the code of those below it, which stay as they are."""
+
+    layer: int  # counted from 1
+
+
+OBJECTIVES = {
+    "denoise": Denoise,
+    "classify": Classify,
+    "multilabel": Classify,
+    "segment": Segment,
+    "cae": Cae,
+}
 LABELS_OF = {"classify": "class", "multilabel": "classes", "segment": "mask"}  # what an objective learns from
 
 
@@ -176,6 +230,7 @@ class Data:
     labels: int | None = None  # this many, drawn by the run's seed, balanced over the classes
     fold: bool = False  # the fold that the run's seed names
     holdout: int = 0  # images kept from training, for validation
+    raw: bool = False  # pixels go from [0, 255] to [-1, 1], whatever the set's mean and deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +283,15 @@ class Activations:
     layer: int
 
 
-MEASURES = {"activations": Activations}
+@dataclass(frozen=True, kw_only=True)
+class Svm:
+    """A linear support vector machine on the top activations."""
+
+    labels: int  # training images that it learns from, drawn by the run's seed, balanced over the classes
+    c: float
+
+
+MEASURES = {"activations": Activations, "svm": Svm}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +304,7 @@ class Protocol:
     crops: int = 0  # random crops whose outputs are averaged; 0: the central crop
     shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
     images: int | None = None  # measure the first so many
-    keep: int = 0  # images whose pictures are kept to be looked at
+    keep: int = 0  # images whose pictures are kept to be looked at; or filters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +386,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
             f"{where}.objective {run.objective.name!r} learns from {wanted!r} labels; "
             f"{run.data.set!r} has {labels!r}"
         )
+    _check_stack(where, run)
     if run.start is not None:
         _known(run.start, params.pretrain, f"{where}.start")
         other = params.pretrain[run.start]
@@ -339,6 +403,21 @@ def _check_run(params: Params, where: str, run: Run) -> None:
             _known(split, dataset.splits, f"{where}.evaluate {protocol!r}, its split")
         elif not run.data.holdout:
             raise ValueError(f"{where}.evaluate {protocol!r} needs 'holdout' in its data")
+
+
+def _check_stack(where: str, run: Run) -> None:
+    fits = ("cae", "classify") if run.network.name == "stack" else tuple(set(OBJECTIVES) - {"cae"})
+    if run.objective.name not in fits:
+        raise ValueError(
+            f"{where}.objective {run.objective.name!r} does not go with the network {run.network.name!r}; "
+            f"{nearest(run.objective.name, fits)}"
+        )
+    if run.objective.name == "cae":
+        layer, layers = run.objective.options.layer, len(run.network.options.maps)
+        if not 1 <= layer <= layers:
+            raise ValueError(f"{where}.objective.cae.layer is {layer}; 1 to {layers} are allowed")
+        if layer > 1 and run.start is None:
+            raise ValueError(f"{where} trains layer {layer}; 'start' from a run that trained those below it")
 
 
 def _check_chain(params: Params, where: str, run: Run) -> None:

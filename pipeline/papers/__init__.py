@@ -83,7 +83,15 @@ class Pictures:
     once: tuple[str, ...] = ()  # arrays that are the same for all runs
 
 
-DRAWINGS = {"curves": Curves, "bars": Bars, "trend": Trend, "pictures": Pictures}
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """A panel of kept filters for each run, and metrics under it."""
+
+    columns: int
+    numbers: dict[str, str]  # metric -> its unit
+
+
+DRAWINGS = {"curves": Curves, "bars": Bars, "trend": Trend, "pictures": Pictures, "filters": Filters}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +155,23 @@ class Correlates:
     of: tuple[tuple[str, str], ...]  # pairs of measurements: of the one metric, and of the other
 
 
-CLAIMS = {"order": Order, "best": Best, "above": Above, "gain": Gain, "correlates": Correlates}
+@dataclass(frozen=True, kw_only=True)
+class Close:
+    """Two runs' metrics lie within a margin of each other."""
+
+    metric: str
+    of: tuple[str, str]
+    within: float
+
+
+CLAIMS = {
+    "order": Order,
+    "best": Best,
+    "above": Above,
+    "gain": Gain,
+    "correlates": Correlates,
+    "close": Close,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

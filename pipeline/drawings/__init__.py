@@ -1,0 +1,1 @@
+"""Drawings that one paper alone has."""

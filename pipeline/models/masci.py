@@ -1,0 +1,140 @@
+"""masci2011: a stack of convolutional auto-encoders (CAEs), and the network that it is the beginning of."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv_transpose2d, max_pool2d
+
+
+class ScaledTanh(nn.Module):
+    """a tanh(b x)."""
+
+    def __init__(self, *, a: float, b: float) -> None:
+        super().__init__()
+        self.a, self.b = a, b
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a * torch.tanh(self.b * x)
+
+
+class Bias(nn.Module):
+    """One bias c for each channel of an auto-encoder's input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.view(1, -1, 1, 1)
+
+
+def pooled(h: Tensor, size: int) -> Tensor:
+    """The greatest value of each region; those at the right and lower edges may be cut."""
+    return max_pool2d(h, size, ceil_mode=True) if size > 1 else h
+
+
+def erased(h: Tensor, size: int) -> Tensor:
+    """0 wherever a region's greatest value is not: one place a region stays, of equal ones the first."""
+    if size == 1:
+        return h
+    _, places = max_pool2d(h.detach(), size, ceil_mode=True, return_indices=True)
+    kept = torch.zeros(h.shape, dtype=h.dtype, device=h.device).flatten(2)
+    return h * kept.scatter_(2, places.flatten(2), 1.0).view(h.shape)
+
+
+class Encoder(nn.Module):
+    """Layers of h = sigma(x * W + b), each max-pooled; layers are counted from 1.
+
+    A valid convolution makes a smaller map of its input, which a full one decodes to the input's size; with
+    `full` it is the other way about. The two differ by their padding, which is one number in both directions.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        maps: Sequence[int],
+        kernels: Sequence[int],
+        pools: Sequence[int],
+        tanh: tuple[float, float],
+        full: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pools, self.maps, self.full = pools, maps, full
+        self.activation = ScaledTanh(a=tanh[0], b=tanh[1])
+        self.convs = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel - 1 if full else 0)
+            for inputs, outputs, kernel in zip([channels, *maps], maps, kernels, strict=False)
+        )
+
+    def layer(self, number: int) -> nn.Conv2d:
+        conv = self.convs[number - 1]
+        assert isinstance(conv, nn.Conv2d)
+        return conv
+
+    def padding(self, number: int) -> int:
+        return self.layer(number).kernel_size[0] - 1 if self.full else 0
+
+    def code(self, x: Tensor, layer: int) -> Tensor:
+        """h^k = sigma(x * W^k + b^k), one bias a map."""
+        return self.activation(self.layer(layer)(x))
+
+    def decode(self, h: Tensor, layer: int) -> Tensor:
+        """Sum over k of h^k * ~W^k, with the very weights of the code.
+
+        A transposed convolution spreads each h over the pixels that it was computed from, by the weights that
+        it was computed with: that is a convolution whose kernels are turned over in both dimensions, ~W.
+        """
+        return conv_transpose2d(h, self.layer(layer).weight, padding=self.padding(layer))
+
+    def below(self, x: Tensor, layer: int) -> Tensor:
+        """What a layer gets: the pooled codes of those below it."""
+        for number in range(1, layer):
+            x = pooled(self.code(x, number), self.pools[number - 1])
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.below(x, len(self.convs) + 1)
+
+    def side(self, side: int) -> int:
+        """The side of the last map, for images of this side."""
+        wanted = side
+        for number, pool in enumerate(self.pools, start=1):
+            side += 2 * self.padding(number) - self.layer(number).kernel_size[0] + 1
+            if side < 1:
+                raise ValueError(
+                    f"images of {wanted} x {wanted} pixels are used up by the network's convolutions; "
+                    "larger ones are wanted, or smaller kernels"
+                )
+            side = -(-side // pool)
+        return side
+
+
+class AutoEncoder(nn.Module):
+    """The CAE of one layer: y = sigma(sum over k of h^k * ~W^k + c), h with all but its maxima erased."""
+
+    def __init__(self, encoder: Encoder, *, layer: int) -> None:
+        super().__init__()
+        self.encoder, self.layer = encoder, layer
+        self.output = Bias(encoder.layer(layer).in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = erased(self.encoder.code(x, self.layer), self.encoder.pools[self.layer - 1])
+        return self.encoder.activation(self.output(self.encoder.decode(h, self.layer)))
+
+
+class Classifier(nn.Module):
+    """The CNN of the stack's topology: fully connected layers on its last maps, one output a class."""
+
+    def __init__(self, encoder: Encoder, *, classes: int, side: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        widths = [encoder.maps[-1] * encoder.side(side) ** 2, *hidden]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in zip(widths, hidden, strict=False):
+            layers += [nn.Linear(inputs, outputs), encoder.activation]
+        self.encoder = encoder
+        self.head = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x))
