@@ -222,7 +222,10 @@ class Store:
     def _experiment(self, name: str) -> str:
         if name not in self.experiments:
             found = self.client.get_experiment_by_name(name)
-            self.experiments[name] = found.experiment_id if found else self.client.create_experiment(name)
+            training = {"mlflow.experimentKind": "custom_model_development"}  # how the UI opens it
+            self.experiments[name] = (
+                found.experiment_id if found else self.client.create_experiment(name, tags=training)
+            )
         return self.experiments[name]
 
 
