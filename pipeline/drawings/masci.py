@@ -13,7 +13,7 @@ def filters(graph: Graph, wanted: Figure) -> Any:
 
     from pipeline.figure import arrays, values  # which has this drawing among its own
 
-    drawn, every = plt.subplots(1, len(wanted.runs), figsize=(2.3 * len(wanted.runs), 3.0), squeeze=False)
+    drawn, every = plt.subplots(1, len(wanted.runs), figsize=(2.3 * len(wanted.runs), 2.5), squeeze=False)
     for axes, (name, label) in zip(every[0], wanted.runs.items(), strict=True):
         kept = arrays(graph.measurement(label, 0))["filters"]
         shade = {"cmap": "gray", "vmin": 0, "vmax": 1} if kept.shape[3] == 1 else {}
