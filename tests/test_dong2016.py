@@ -53,9 +53,15 @@ def test_the_runs_have_the_papers_own_settings():
     assert (small.augment.crop, small.optimiser.options.lr, small.epochs) == (29, 1e-4, 120)
     stl = graph.training("pretrain", "stl10-small", 0).spec
     assert stl.network.options.m == (3, 3, 4, 5)
+    assert stl.epochs == 40
     assert stl.corruption.options.count == 35  # exactly 100,000 unlabelled images
     assert graph.training("pretrain", "voc2007-small", 0).spec.corruption.options.count == 21
     assert graph.training("pretrain", "imagenet-animal", 0).spec.corruption.options.count == 21  # 93,000
+    assert graph.training("pretrain", "imagenet-full", 0).spec.epochs == 6
+    epochs = {name: run.epochs for name, run in params.finetune.items()}
+    assert (epochs["cifar10-ours"], epochs["stl10-ours"], epochs["voc2007-gaussian"]) == (200, 200, 400)
+    rates = graph.training("finetune", "cifar100-ours", 0).spec.schedule.options
+    assert (rates.at, rates.factor) == ((60, 120, 160), 0.2)
     assert graph.training("finetune", "stl10-ours", 0).spec.data.fold
     assert len(graph.trainings("finetune", "stl10-ours")) == 10
 
