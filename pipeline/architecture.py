@@ -1,18 +1,15 @@
 """architecture: a paper's networks as they are built, layer by layer; the table proves the code."""
 
-import argparse
 import csv
 import io
-import sys
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline.command import answered
+from pipeline.command import run_rendering
 from pipeline.datasets import SOURCES
 from pipeline.files import write_text
 from pipeline.graph import Graph, Training
-from pipeline.papers import check, find, target
-from pipeline.params import load
+from pipeline.papers import find, target
 from pipeline.table import grid
 
 COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
@@ -78,19 +75,5 @@ def stale(graph: Graph, name: str) -> bool:
     return found != {shown: training.identity for shown, training in trainings(graph, name).items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.architecture")
-    parser.add_argument("name", help="table1")
-    parser.add_argument("--scale", default=None)
-    given = parser.parse_args()
-
-    def act() -> None:
-        params = load(scale=given.scale)
-        check(params)
-        architecture(Graph(params), given.name)
-
-    sys.exit(answered(f"architecture {given.name}", act))
-
-
 if __name__ == "__main__":
-    main()
+    run_rendering("architecture", architecture, name="table1")

@@ -1,20 +1,17 @@
 """claims: what a paper says that its tables show, tried on our runs: confirmed, refuted or undecided."""
 
-import argparse
 import csv
 import io
 import itertools
 import math
 import statistics
-import sys
 from typing import Any
 
 from pipeline import metrics
-from pipeline.command import answered
+from pipeline.command import run_rendering
 from pipeline.files import write_text
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, check, papers, target
-from pipeline.params import load
+from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, paper_of, papers, target
 from pipeline.table import from_files, names, number, value_of
 
 COLUMNS = ("claim", "where", "says", "verdict", "difference", "low", "high", "n", "scale", "dataset", "runs")
@@ -23,7 +20,7 @@ NAME = "claims"
 
 def claims(graph: Graph, paper: str) -> None:
     """Write results/claims.csv, or results/<paper>/claims.csv: one line a claim."""
-    lines = [line(graph, name, claim) for name, claim in papers()[paper].claims.items()]
+    lines = [line(graph, name, claim) for name, claim in paper_of(paper).claims.items()]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -165,19 +162,5 @@ TESTS: dict[str, Any] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.claims")
-    parser.add_argument("paper", choices=sorted(papers()))
-    parser.add_argument("--scale", default=None)
-    given = parser.parse_args()
-
-    def act() -> None:
-        params = load(scale=given.scale)
-        check(params)
-        claims(Graph(params), given.paper)
-
-    sys.exit(answered(f"claims {given.paper}", act))
-
-
 if __name__ == "__main__":
-    main()
+    run_rendering("claims", claims, name="of the paper: dong2016, …")

@@ -29,6 +29,23 @@ def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
     sys.exit(answered(f"{stage} {given.name}", act))
 
 
+def run_rendering(stage: str, work: Callable[[Graph, str], Any], *, name: str) -> None:
+    """`python -m pipeline.<stage> NAME --scale S`, for what is made of measurements."""
+    from pipeline import papers
+
+    parser = argparse.ArgumentParser(prog=f"python -m pipeline.{stage}")
+    parser.add_argument("name", help=name)
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    given = parser.parse_args()
+
+    def act() -> None:
+        params = load(scale=given.scale)
+        papers.check(params)
+        work(Graph(params), given.name)
+
+    sys.exit(answered(f"{stage} {given.name}", act))
+
+
 def answered(who: str, act: Callable[[], Any]) -> int:
     """Do it; what the user can mend is said in one line, and the exit code is not zero."""
     debug = bool(os.environ.get("PIPELINE_TRACEBACK"))

@@ -1,9 +1,7 @@
 """figure: a paper's figures from our measurements, as PNG and PDF, with what the paper says they show."""
 
-import argparse
 import json
 import statistics
-import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -11,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.command import answered
+from pipeline.command import run_rendering
 from pipeline.drawings import masci
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Figure, check, find, target
-from pipeline.params import load
+from pipeline.papers import Figure, find, target
 from pipeline.table import from_files, names, value_of
 
 # Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
@@ -185,19 +182,5 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.figure")
-    parser.add_argument("name", help="figure3, or masci2011/figure1")
-    parser.add_argument("--scale", default=None)
-    given = parser.parse_args()
-
-    def act() -> None:
-        params = load(scale=given.scale)
-        check(params)
-        figure(Graph(params), given.name)
-
-    sys.exit(answered(f"figure {given.name}", act))
-
-
 if __name__ == "__main__":
-    main()
+    run_rendering("figure", figure, name="figure3, or masci2011/figure1")

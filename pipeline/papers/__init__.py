@@ -233,6 +233,12 @@ def targets(kind: str = "tables") -> dict[str, tuple[str, str]]:
     }
 
 
+def paper_of(name: str) -> Paper:
+    if name not in papers():
+        raise ValueError(f"no paper {name!r}; {nearest(name, papers())}")
+    return papers()[name]
+
+
 def target(paper: str, name: str) -> Path:
     return (RESULTS if paper == MAIN else RESULTS / paper) / name
 
@@ -241,9 +247,7 @@ def find(kind: str, name: str) -> tuple[str, str, Any]:
     """`table6` of the main paper, `masci2011/figure1` of another."""
     paper, _, key = name.rpartition("/")
     paper = paper or MAIN
-    if paper not in papers():
-        raise ValueError(f"no paper {paper!r}; {nearest(paper, papers())}")
-    known = getattr(papers()[paper], kind)
+    known = getattr(paper_of(paper), kind)
     if key not in known:
         raise ValueError(f"{paper} has no {key!r}; {nearest(key, known)}")
     return paper, key, known[key]
