@@ -47,7 +47,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
-    files = [measurement.metrics]
+    files = [measurement.metrics, measurement.folder / "arrays.npz"]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):
             measure = MEASURES[protocol.measure.name if protocol.measure else training.spec.objective.name]

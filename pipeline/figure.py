@@ -58,7 +58,7 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     data = ", ".join(sorted({each.shards.shown for each in shown}))
     seeds = sorted({len(graph.measurements(label)) for label in wanted.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    bands = ", bands one standard deviation" if wanted.draw.name != "pictures" else ""
+    bands = ", bands one standard deviation" if wanted.draw.name in ("curves", "bars", "trend") else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
     return (
         f"{key.capitalize().replace('igure', 'igure ')} of {paper}: {wanted.title}. The paper: {wanted.says} "

@@ -1,0 +1,88 @@
+"""Official archives go through fetch and shard as a user's would, and come out of the shards as they went in."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import set_params
+from test_datasets_archives import offer, tar_of
+from test_datasets_layouts import cifar_files, idx_files, pictures, stl10_files
+from test_datasets_photographs import annotation, jpeg
+
+from pipeline.data import Images, open_manifest, subset
+from pipeline.fetch import fetch
+from pipeline.graph import Graph
+from pipeline.params import Data, load
+from pipeline.shard import shard
+
+
+@pytest.fixture
+def sharded(workplace, monkeypatch):
+    """Fetch and shard a data set at the paper's scale, from a mirror of these files."""
+
+    def make(name, files):
+        for file, content in files.items():
+            offer(monkeypatch, workplace / "mirror", file, content)
+        set_params(workplace, mirror=str(workplace / "mirror"))
+        graph = Graph(load(scale="paper"))
+        fetch(graph, graph.shards(name).raw.name)
+        shard(graph.shards(name))
+        return graph.shards(name)
+
+    return make
+
+
+def held(shards, split):
+    images = Images(open_manifest(shards.manifest, split), stream_above_gb=8)
+    images.hold([0])
+    return images, images.window(0)
+
+
+def test_stl10_keeps_its_official_folds(sharded):
+    shards = sharded("stl10", stl10_files())
+    images, pixels = held(shards, "train")
+    wanted = Data(set="stl10", split="train", fold=True)
+    assert [subset(images, wanted, seed=seed).tolist() for seed in range(10)] == [
+        [k, k + 10] for k in range(10)
+    ]
+    assert np.array_equal(pixels.image(3), pictures((20, 3, 96, 96))[3].transpose(2, 1, 0))
+    assert held(shards, "unlabelled")[1].labels.tolist() == [-1] * 20
+
+
+def test_mnist_and_cifar_come_out_as_they_went_in(sharded):
+    images, pixels = held(sharded("mnist", idx_files()), "train")
+    assert np.array_equal(pixels.image(2)[:, :, 0], pictures((6, 28, 28))[2])
+    assert images.labels.tolist() == list(range(6))
+    shards = sharded("cifar10", cifar_files(10))
+    manifest = json.loads(shards.manifest.read_text())
+    assert manifest["splits"]["train"]["shape"] == [32, 32]
+    assert len(manifest["classes"]) == 10
+    assert manifest["splits"]["train"]["count"] == 5 * manifest["splits"]["test"]["count"]
+
+
+def test_voc_photographs_are_stored_at_their_short_side_with_all_their_classes(sharded):
+    base, files = "VOCdevkit/VOC2007", {}
+    for name, image_set in (("trainval", "trainval"), ("test", "test")):
+        members = {
+            f"{base}/ImageSets/Main/{image_set}.txt": b"000005\n",
+            f"{base}/Annotations/000005.xml": annotation(("person", 0), ("dog", 0), ("cat", 1)),
+            f"{base}/JPEGImages/000005.jpg": jpeg(5),
+        }
+        files[f"VOC{name}_06-Nov-2007.tar"] = tar_of(members)
+    images, pixels = held(sharded("voc2007", files), "train")
+    shown = [images.manifest.classes[k] for k in pixels.labels[0].nonzero().flatten().tolist()]
+    assert shown == ["dog", "person"]
+    assert min(pixels.image(0).shape[:2]) == 256
+
+
+def test_a_mirror_that_is_no_folder_is_refused(workplace):
+    set_params(workplace, mirror="/no/such/folder")
+    with pytest.raises(ValueError, match="mirror is '/no/such/folder', which is not a folder"):
+        fetch(Graph(load(scale="paper")), "mnist")
+
+
+def test_a_name_under_which_nothing_is_fetched_is_refused(workplace):
+    with pytest.raises(ValueError, match="nothing is fetched under 'minst'; did you mean 'mnist'"):
+        fetch(Graph(load(scale="paper")), "minst")
+    with pytest.raises(ValueError, match="is drawn at scale smoke; there is nothing to fetch"):
+        fetch(Graph(load()), "mnist")
