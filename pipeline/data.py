@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from pipeline.files import read_json
 from pipeline.params import Augment, Data
@@ -358,8 +359,16 @@ class Batches:
         epoch, number = divmod(step, self.steps)
         order = self.order(epoch)
         own = order[number * self.batch : (number + 1) * self.batch]
-        boxes = random_boxes(len(own), self.augment, np.random.default_rng([4, self.seed, step]))
-        return cut(self.images, own, boxes, device, then=self._next_window(order, (number + 1) * self.batch))
+        chance, augment = np.random.default_rng([4, self.seed, step]), self.augment
+        if augment.zoom > 1:  # a smaller crop, enlarged, is a crop of the enlarged image
+            augment = replace(augment, crop=max(1, round(augment.crop / chance.uniform(1, augment.zoom))))
+        boxes = random_boxes(len(own), augment, chance)
+        then = self._next_window(order, (number + 1) * self.batch)
+        batch = cut(self.images, own, boxes, device, then=then)
+        if augment.crop == self.augment.crop:
+            return batch
+        side = (self.augment.crop, self.augment.crop)
+        return replace(batch, centred=interpolate(batch.centred, side, mode="bilinear"))
 
     def _next_window(self, order: np.ndarray, position: int) -> int | None:
         if not self.images.streamed:

@@ -16,6 +16,7 @@ from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_mani
 from pipeline.files import read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
+from pipeline.models import zhang
 from pipeline.objectives import corrupted
 from pipeline.train import chance, device_at_hand, precision
 
@@ -38,6 +39,9 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         images = Images(manifest, stream_above_gb=engine.stream_above_gb, statistics=learnt_from)
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
+    if protocol.drawn is not None:
+        order = np.random.default_rng(6).permutation(len(indices))
+        indices = indices[np.sort(order[: protocol.drawn])]
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
@@ -45,6 +49,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
             measured = MEASURES[training.spec.objective.name](model, images, indices, measurement, device)
         figures = {metric: value for metric, value in measured.items() if not isinstance(value, np.ndarray)}
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
+        if protocol.drawn is not None:
+            kept["drawn"] = indices
         if kept:
             write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
         record = read_json(
@@ -115,6 +121,8 @@ def outputs(
 ) -> Tensor:
     """A row of logits for each image: of its central crop, or the sum over random crops."""
     size, protocol = measurement.training.spec.augment.crop, measurement.spec
+    if protocol.everywhere:
+        return torch.cat([everywhere(model, images, index, device) for index in indices])
     if not protocol.crops:
         return torch.cat([model(batch.x).float().cpu() for batch in batches(images, indices, size, device)])
     rows = []
@@ -128,6 +136,18 @@ def outputs(
             )
         )
     return torch.cat(rows)
+
+
+def everywhere(model: nn.Module, images: Images, index: int, device: torch.device) -> Tensor:
+    """The scores at every place of an image and of its mirror, averaged."""
+    assert isinstance(model, zhang.Classifier)
+    own = np.array([index])
+    number = int(images.window_of(own)[0])
+    images.hold([number])
+    pixels = torch.from_numpy(images.window(number).image(index - int(images.firsts[number])))
+    x = pixels.permute(2, 0, 1)[None].float().to(device)
+    x = (x - images.mean.to(device)) / images.std.to(device)
+    return ((model.everywhere(x) + model.everywhere(x.flip(-1))) / 2).float().cpu()
 
 
 def random_views(
@@ -192,11 +212,42 @@ def segment(
     return {"mean_iou": 100 * mean}
 
 
+def augment(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """Errors; where pictures are kept, the PSNR of images from each pooled map, and the weighted losses."""
+    found: dict[str, Any] = dict(classify(model, images, indices, measurement, device))
+    if not measurement.spec.keep:
+        return found
+    assert isinstance(model, zhang.Augmented)
+    values: dict[str, list[Tensor]] = {}
+    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+        maps, switches = model.encoder.maps(batch.x)
+        clean = batch.pixels(batch.x)
+        pictures = {"image": clean}
+        for level in range(1, len(maps)):
+            pictures[f"pool{level}"] = batch.pixels(model.image_from(level, maps, switches))
+            psnr = metrics.psnr(clean, pictures[f"pool{level}"])
+            values.setdefault(f"psnr_pool{level}", []).append(psnr)
+        for name, pixels in pictures.items():
+            found.setdefault(name, _pictures(pixels[: measurement.spec.keep]))
+        for level, (y, a) in enumerate(zip(model.restored(maps, switches), maps, strict=False)):
+            scale = batch.std / 255 if level == 0 else 1.0
+            error = ((y.float() - a.float()) * scale).square().mean(dim=(1, 2, 3))
+            values.setdefault(f"error_{level}", []).append(error)
+    means = {name: float(torch.cat(each).mean()) for name, each in values.items()}
+    # weights of mean-squared errors with which every level's loss is what the image's is at weight 1
+    levels = {n: e for n, e in means.items() if n.startswith("error_")}
+    balanced = {f"balance_{n[6:]}": means["error_0"] / max(e, 1e-12) for n, e in levels.items()}
+    return found | means | balanced
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "denoise": restore,
     "classify": classify,
     "multilabel": multilabel,
     "segment": segment,
+    "augment": augment,
 }
 
 

@@ -14,6 +14,7 @@ from pipeline import track
 from pipeline.data import Batches, Images, Manifest, open_manifest, subset
 from pipeline.files import drop_partials, write_json
 from pipeline.graph import Graph, Training
+from pipeline.models import zhang
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.train import State, chance, device_at_hand, fit, load_tensors, precision, save_tensors
@@ -67,6 +68,12 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
     initialise(
         model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
     )
+    for part in training.spec.freeze:
+        if not hasattr(model, part):
+            names = ", ".join(name for name, _ in model.named_children())
+            raise ValueError(f"{training.label}.freeze names {part!r}; its network has {names}")
+    if training.spec.weights is not None:
+        _begin_with(model, Path(training.spec.weights), where=f"{training.label}.weights")
     if training.start is not None:
         parts = load_parts(training.start)
         for part in training.spec.transfer:
@@ -76,6 +83,19 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
                 )
             getattr(model, part).load_state_dict(parts[part])
     return model
+
+
+def _begin_with(model: nn.Module, path: Path, *, where: str) -> None:
+    assert isinstance(model, zhang.Classifier)
+    if not path.exists():
+        raise ValueError(
+            f"{where}: {path} is missing; put torchvision's VGG-16 weights there "
+            "(vgg16-397923af.pth, a state_dict), or remove 'weights' to train the network here"
+        )
+    try:
+        model.load_state_dict(zhang.from_torchvision(load_tensors(path), model), strict=False)
+    except ValueError as error:
+        raise ValueError(f"{where}: {path}: {error}") from None
 
 
 def trained(training: Training, manifest: Manifest) -> nn.Module:

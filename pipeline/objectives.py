@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from pipeline.corrupt import CORRUPTIONS
 from pipeline.data import Batch, Manifest
-from pipeline.models import dong
+from pipeline.models import dong, zhang
 from pipeline.params import Run
 
 VOID = 255  # pixels of a mask that belong to no class
@@ -30,11 +30,43 @@ def autoencoder(spec: Run, manifest: Manifest) -> dong.AutoEncoder:
     return dong.AutoEncoder(encoder(spec, manifest), shortcuts=spec.objective.options.shortcuts)
 
 
-def classifier(spec: Run, manifest: Manifest) -> nn.Module:
+def dong_classifier(spec: Run, manifest: Manifest) -> nn.Module:
     head = asdict(spec.objective.options)
     return dong.Classifier(
         encoder(spec, manifest), classes=len(manifest.classes), side=spec.augment.crop, **head
     )
+
+
+def vgg(spec: Run, manifest: Manifest) -> zhang.Encoder:
+    return zhang.Encoder(n=spec.network.options.n, channels=manifest.channels)
+
+
+def vgg_head(spec: Run, manifest: Manifest) -> dict:
+    options = spec.objective.options
+    classes, side = len(manifest.classes), spec.augment.crop
+    return {"classes": classes, "side": side, "hidden": options.hidden, "dropout": options.dropout}
+
+
+def vgg_classifier(spec: Run, manifest: Manifest) -> nn.Module:
+    return zhang.Classifier(vgg(spec, manifest), **vgg_head(spec, manifest))
+
+
+def augmented(spec: Run, manifest: Manifest) -> nn.Module:
+    options = spec.objective.options
+    stacked = options.variant != "layerwise"
+    return zhang.Augmented(
+        vgg(spec, manifest), switches=options.switches, stacked=stacked, **vgg_head(spec, manifest)
+    )
+
+
+CLASSIFIERS: dict[str, Callable[[Run, Manifest], nn.Module]] = {  # by network
+    **dict.fromkeys(dong.NETWORKS, dong_classifier),
+    "vgg": vgg_classifier,
+}
+
+
+def classifier(spec: Run, manifest: Manifest) -> nn.Module:
+    return CLASSIFIERS[spec.network.name](spec, manifest)
 
 
 def segmenter(spec: Run, manifest: Manifest) -> nn.Module:
@@ -46,6 +78,7 @@ MODELS: dict[str, Callable[[Run, Manifest], nn.Module]] = {
     "classify": classifier,
     "multilabel": classifier,
     "segment": segmenter,
+    "augment": augmented,
 }
 
 
@@ -68,9 +101,25 @@ def segment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> 
     return cross_entropy(model(batch.x).float(), batch.mask, ignore_index=VOID)
 
 
+def augment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """C(x, y) + lambda U(x); the gradient flows into the targets of U, too."""
+    assert isinstance(model, zhang.Augmented)
+    options = spec.objective.options
+    maps, switches = model.encoder.maps(batch.x)
+    errors = [y.float() - a.float() for y, a in zip(model.restored(maps, switches), maps, strict=False)]
+    errors[0] = errors[0] * batch.std / 255  # the image's target is RGB in [0, 1]
+    norm = zhang.NORMS[options.norm]
+    unsupervised = sum(weight * norm(error) for weight, error in zip(options.weights, errors, strict=False))
+    assert isinstance(unsupervised, Tensor)
+    if options.part == "decoders":
+        return options.balance * unsupervised
+    return cross_entropy(model.head(maps[-1]).float(), batch.label) + options.balance * unsupervised
+
+
 LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
     "denoise": denoise,
     "classify": classify,
     "multilabel": multilabel,
     "segment": segment,
+    "augment": augment,
 }

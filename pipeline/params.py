@@ -64,7 +64,12 @@ class Network2:
     n: int
 
 
-NETWORKS = {"network-1": Network1, "network-2": Network2, "all-cnn-c": Network2}
+@dataclass(frozen=True, kw_only=True)
+class Vgg(Network2):
+    """VGG-16 as it was published, at n = 64: with biases and pooling, without BatchNorm."""
+
+
+NETWORKS = {"network-1": Network1, "network-2": Network2, "all-cnn-c": Network2, "vgg": Vgg}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +128,38 @@ class Segment:
     shortcuts: Literal["none", "input_output", "full"]
 
 
-OBJECTIVES = {"denoise": Denoise, "classify": Classify, "multilabel": Classify, "segment": Segment}
-LABELS_OF = {"classify": "class", "multilabel": "classes", "segment": "mask"}  # what an objective learns from
+@dataclass(frozen=True, kw_only=True)
+class Augmented:
+    """Classification and the reconstruction of each macro-layer's input, or the latter alone."""
+
+    variant: Literal["first", "all", "layerwise"]
+    switches: Literal["known", "fixed"]
+    part: Literal["decoders", "everything"]
+    weights: tuple[float, ...]  # of the image's error, then of each macro-layer's pooled map's
+    norm: Literal["caffe", "mean"]  # the sum of squares over 2N, or the mean
+    balance: float = 1.0  # lambda, before all of the reconstruction
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        wanted = 1 if self.variant == "first" else 5
+        if len(self.weights) != wanted:
+            raise ValueError(f"'weights' has {len(self.weights)} numbers; {self.variant!r} wants {wanted}")
+
+
+OBJECTIVES = {
+    "denoise": Denoise,
+    "classify": Classify,
+    "multilabel": Classify,
+    "segment": Segment,
+    "augment": Augmented,
+}
+LABELS_OF = {  # what an objective learns from
+    "classify": "class",
+    "multilabel": "classes",
+    "segment": "mask",
+    "augment": "class",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +217,7 @@ class Augment:
     crop: int
     flip: bool = False
     pad: int = 0
+    zoom: float = 1.0  # images are enlarged by up to this, one factor a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +232,8 @@ class Run:
     eps: float  # BatchNorm's
     start: str | None = None  # the pre-training whose weights it begins with
     transfer: tuple[str, ...] = ()  # the parts taken from there
+    weights: str | None = None  # a file of torchvision's VGG-16, which it begins with
+    freeze: tuple[str, ...] = ()  # the parts that stay as they are
     corruption: Choice | None = choice(CORRUPTIONS, default=None)
     optimiser: Choice = choice(OPTIMISERS)
     schedule: Choice = choice(SCHEDULES)
@@ -208,6 +246,12 @@ class Run:
     def __post_init__(self) -> None:
         if bool(self.start) != bool(self.transfer):
             raise ValueError("'start' and 'transfer' go together: from where, and which parts")
+        if self.weights and self.network.name != "vgg":
+            raise ValueError(f"'weights' is for the network 'vgg', not {self.network.name!r}")
+        if (self.objective.name == "augment") > (self.network.name == "vgg"):
+            raise ValueError(f"'augment' wants the network 'vgg', not {self.network.name!r}")
+        if self.network.name == "vgg" and self.objective.name not in ("classify", "augment"):
+            raise ValueError(f"'vgg' is for 'classify' and 'augment', not {self.objective.name!r}")
         if self.objective.name == "denoise" and self.corruption is None and self.epochs:
             raise ValueError(f"a denoising run needs a corruption; allowed: {', '.join(CORRUPTIONS)}")
         for name, value, least in (
@@ -229,6 +273,8 @@ class Protocol:
     shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
     images: int | None = None  # measure the first so many
     keep: int = 0  # images whose pictures are kept to be looked at
+    drawn: int | None = None  # measure so many, a fixed draw
+    everywhere: bool = False  # the network as convolutions over whole images and their mirrors
 
 
 @dataclass(frozen=True, kw_only=True)
