@@ -7,7 +7,7 @@ import math
 import statistics
 from typing import Any
 
-from pipeline import metrics
+from pipeline import comparison
 from pipeline.command import run_rendering
 from pipeline.files import write_text
 from pipeline.graph import Graph, Measurement
@@ -90,7 +90,7 @@ def weakest(found: list[Compared]) -> dict[str, float]:
 def order(options: Order, values: Any) -> list[Compared]:
     sign = -1 if options.lower else 1
     every = [[sign * value for value in values(label, options.metric)] for label in options.of]
-    return [metrics.welch(above, below)[:3] for above, below in itertools.pairwise(every)]
+    return [comparison.welch(above, below)[:3] for above, below in itertools.pairwise(every)]
 
 
 def best(options: Best, values: Any) -> list[Compared]:
@@ -98,7 +98,7 @@ def best(options: Best, values: Any) -> list[Compared]:
     own, *others = (
         [sign * each for each in values(label, options.metric)] for label in (options.of, *options.than)
     )
-    return [metrics.welch(own, other)[:3] for other in others]
+    return [comparison.welch(own, other)[:3] for other in others]
 
 
 def above(options: Above, values: Any) -> list[Compared]:
@@ -123,7 +123,7 @@ def gain(options: Gain, values: Any) -> list[Compared]:
         ]
         for pair in (options.of, options.than)
     ]
-    return [metrics.welch(*gains)[:3]]
+    return [comparison.welch(*gains)[:3]]
 
 
 def correlates(options: Correlates, values: Any) -> list[Compared]:
@@ -135,7 +135,7 @@ def correlates(options: Correlates, values: Any) -> list[Compared]:
         ]
         for pair in options.of
     ]
-    rho, _ = metrics.rank_correlation(*zip(*pairs, strict=True))
+    rho, _ = comparison.rank_correlation(*zip(*pairs, strict=True))
     if len(pairs) < 5 or not abs(rho) < 1:
         return [(rho, math.nan, math.nan)]
     half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(pairs) - 3))  # Bonett and Wright 2000
@@ -144,7 +144,7 @@ def correlates(options: Correlates, values: Any) -> list[Compared]:
 
 def close(options: Close, values: Any) -> list[Compared]:
     """What is left of the margin on either side of the difference."""
-    difference, low, high, _ = metrics.welch(*(values(label, options.metric) for label in options.of))
+    difference, low, high, _ = comparison.welch(*(values(label, options.metric) for label in options.of))
     within = options.within
     return [
         (within - difference, within - high, within - low),

@@ -1,7 +1,7 @@
 """What is reported: pure functions of outputs and truth, as parts of one; percentages are the caller's."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -80,20 +80,6 @@ def mean_iou(confusion: Tensor) -> tuple[float, list[float]]:
     return float(each.nanmean()), each.tolist()
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float, float]:
-    """Difference of the means a - b, the ends of its 95 % interval, and p, by Welch's t; NaN where n is 1."""
-    difference = float(np.mean(a) - np.mean(b))
-    if min(len(a), len(b)) < 2:
-        return difference, math.nan, math.nan, math.nan
-    if len(set(a)) == len(set(b)) == 1:  # no spread at all: the interval is a point, and there is no t
-        return difference, difference, difference, math.nan
-    from scipy.stats import ttest_ind
-
-    test = ttest_ind(a, b, equal_var=False)
-    low, high = test.confidence_interval(0.95)
-    return difference, float(low), float(high), float(test.pvalue)
-
-
 def linear_svm_error(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, c: float
 ) -> float:
@@ -105,13 +91,3 @@ def linear_svm_error(
     std[std == 0] = 1
     machine = LinearSVC(C=c, dual=False).fit((x - mean) / std, y)
     return float(np.mean(machine.predict((x_test - mean) / std) != y_test))
-
-
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Spearman's rho and its p; NaN where either side has one value only."""
-    if min(len(set(a)), len(set(b))) < 2:
-        return math.nan, math.nan
-    from scipy.stats import spearmanr
-
-    found = spearmanr(a, b)
-    return float(found.statistic), float(found.pvalue)

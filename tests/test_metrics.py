@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.comparison import rank_correlation, welch
 from pipeline.metrics import (
     accuracy,
     average_precision,
@@ -17,8 +18,6 @@ from pipeline.metrics import (
     mean_average_precision,
     mean_iou,
     psnr,
-    rank_correlation,
-    welch,
 )
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
