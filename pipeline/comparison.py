@@ -1,4 +1,4 @@
-"""Comparisons over seeds: a difference with its interval, a correlation; reading this imports nothing heavy."""
+"""Comparisons over seeds: a difference with its interval, a correlation; importing this is cheap."""
 
 import math
 from collections.abc import Sequence
