@@ -9,8 +9,6 @@ from pipeline.graph import Graph, Training
 from pipeline.params import load
 from pipeline.track import finish, follow
 
-from pipeline.track import follow
-
 try:
     settings = load(scale=config.get("scale"))
     papers.check(settings)
@@ -110,7 +108,9 @@ def tried_by(w):
 def rendered(paper=None):
     """All that is made of one paper, or of all."""
     tables = [
-        f"{each}.csv" for each, (own, _) in TABLES.items() if paper in (None, own)
+        f"{each}.csv"
+        for each, (own, _) in {**TABLES, **NETWORKS}.items()
+        if paper in (None, own)
     ]
     figures = [
         f"{each}.png" for each, (own, _) in FIGURES.items() if paper in (None, own)
