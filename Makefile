@@ -14,11 +14,11 @@ $(UV):
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(READY): pyproject.toml uv.lock | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked --python "$(shell command -v $(PYTHON))"
+	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
 test: $(READY)
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(RUN) ruff check .
