@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import architecture, claims, figure, papers, table
+from pipeline import architecture, claims, figure, papers, table, warm
 from pipeline.graph import Graph, Training
 from pipeline.params import load
 from pipeline.track import finish, follow
@@ -142,19 +142,19 @@ def asked(phase):
     return sorted({str(each.weights) for each in trainings if each.stage == phase})
 
 
-followers = []  # who hands over to MLflow what happens meanwhile
+beside = []  # who holds torch for the stages, and who hands over to MLflow what happens meanwhile
 
 
 onstart:
-    followers.append(follow())
+    beside.extend([warm.start(), follow()])
 
 
 onsuccess:
-    finish(followers)
+    finish(beside)
 
 
 onerror:
-    finish(followers)
+    finish(beside)
 
 
 wildcard_constraints:
@@ -249,7 +249,7 @@ rule pretrain_run:
         "results/logs/{scale}/pretrain/{name}/{seed}-{key}.log",
     threads: settings.engine.threads
     shell:
-        "python -m pipeline.pretrain {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+        "python -m pipeline.warm pretrain {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule finetune_run:
@@ -263,7 +263,7 @@ rule finetune_run:
         "results/logs/{scale}/finetune/{name}/{seed}-{key}.log",
     threads: settings.engine.threads
     shell:
-        "python -m pipeline.finetune {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+        "python -m pipeline.warm finetune {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule evaluate_run:
@@ -276,7 +276,7 @@ rule evaluate_run:
         "results/logs/{scale}/evaluate/{name}/{seed}-{key}.log",
     threads: settings.engine.threads
     shell:
-        "python -m pipeline.evaluate {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+        "python -m pipeline.warm evaluate {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule table:

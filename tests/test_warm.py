@@ -1,0 +1,111 @@
+"""A stage that a warm process runs is the stage: its weights, its exit code, its signals, its end."""
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import command, set_params
+
+from pipeline import warm
+from pipeline.graph import Graph
+from pipeline.learn import load_parts
+from pipeline.params import load
+from pipeline.shard import shard
+
+RUN = ("pipeline.warm", "pretrain", "imagenet-full")
+
+
+@contextmanager
+def holding_torch():
+    server = warm.start()
+    try:
+        yield server
+    finally:
+        server.stdin.close()
+        server.wait(timeout=30)
+
+
+@pytest.fixture
+def ready(workplace):
+    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=40)
+    shard(Graph(load()).shards("imagenet"))
+    return Graph(load()).training("pretrain", "imagenet-full", 0)
+
+
+def children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(each) for each in found]
+
+
+def same(one: dict, other: dict) -> bool:
+    """To the bit, part by part."""
+    return one.keys() == other.keys() and all(
+        torch.equal(tensor, other[part][name]) for part, own in one.items() for name, tensor in own.items()
+    )
+
+
+def until(what, *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_a_fork_is_the_stage(workplace, ready):
+    def client() -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-m", *RUN], stderr=subprocess.PIPE, text=True)
+
+    checkpoint = ready.folder / "checkpoint.pt"
+    with holding_torch() as server:
+        # a slip: its line, its exit code
+        said = command(
+            sys.executable, "-m", "pipeline.warm", "pretrain", "imagenet-ful", folder=workplace, check=False
+        )
+        assert said.returncode == 1
+        assert said.stderr.strip().startswith("pretrain imagenet-ful: pretrain has no run 'imagenet-ful'")
+        # a signal reaches it: it leaves a checkpoint and says so
+        process = client()
+        until(checkpoint.exists)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=30)[1]
+        assert (process.returncode, said.strip().splitlines()[-1]) == (
+            130,
+            "pretrain imagenet-full: stopped; the same command goes on from the last checkpoint",
+        )
+        # who asked for it is killed: so is it
+        process = client()
+        until(lambda: children(server.pid))
+        process.kill()
+        process.wait()
+        until(lambda: not children(server.pid))
+        # to its end, with the weights of a process of its own
+        done = command(sys.executable, "-m", *RUN, folder=workplace)
+        assert done.returncode == 0
+        forked = load_parts(ready)
+        ready.weights.unlink()
+        # the graph ends: so does all that it has begun
+        process = client()
+        until(lambda: children(server.pid))
+        fork = children(server.pid)[0]
+    assert process.wait(timeout=30) == 1
+    until(lambda: not Path(f"/proc/{fork}").exists())
+    assert not Path(warm.SOCKET).exists()
+    for left in ready.folder.glob("*"):
+        left.unlink()
+    command(sys.executable, "-m", *RUN, folder=workplace, OMP_NUM_THREADS="1")
+    assert same(load_parts(ready), forked)
+
+
+def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypatch):
+    with holding_torch():
+        monkeypatch.setenv("PIPELINE_TRACEBACK", "1")
+        done = command(
+            sys.executable, "-m", "pipeline.warm", "pretrain", "nobody", folder=workplace, check=False
+        )
+    assert "Traceback" in done.stderr
