@@ -5,7 +5,7 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
-.PHONY: env test lint
+.PHONY: env test bench lint
 env: $(READY)
 
 $(UV):
@@ -19,6 +19,9 @@ $(READY): pyproject.toml uv.lock | $(UV)
 
 test: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+bench: $(READY)
+	$(RUN) python -m benchmarks
 
 lint: $(READY)
 	$(RUN) ruff check .

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pipeline.shard import decode
 
 WINDOW = 65_536  # samples that are shuffled together, as far as they fit in WINDOW_BYTES
 WINDOW_BYTES = 2 << 30
+COMPRESSED = ("jpg",)  # members whose decoding is work, and lets go of the interpreter while it works
 USUAL_SHAPE = (256, 384)  # of photographs that are not all of one size
 
 
@@ -139,17 +141,18 @@ def read_shard(
         raise ValueError(f"{path} is missing; {way_out}") from None
     if hashlib.sha256(content).hexdigest() != listed["sha256"]:
         raise ValueError(f"{path} is damaged: its sha256 is not the manifest's; {way_out}")
-    sample: dict[str, bytes | memoryview] = {}
-    key, count = "", 0
+    samples: list[tuple[str, dict[str, Any]]] = []
     for name, member in _members(memoryview(content)):
-        start, _, extension = name.partition(".")
-        if start != key and sample:
-            yield _sample(sample, manifest, where=f"{path}, {key}")
-            count, sample = count + 1, {}
-        key, sample[extension] = start, member
-    yield _sample(sample, manifest, where=f"{path}, {key}")
-    if count + 1 != listed["count"]:
-        raise ValueError(f"{path} has {count + 1} samples, {listed['count']} in the manifest; {way_out}")
+        key, _, extension = name.partition(".")
+        if not samples or samples[-1][0] != key:
+            samples.append((key, {}))
+        samples[-1][1][extension] = member
+    if len(samples) != listed["count"]:
+        raise ValueError(f"{path} has {len(samples)} samples, {listed['count']} in the manifest; {way_out}")
+    compressed = any(extension in members for _, members in samples[:1] for extension in COMPRESSED)
+    with ThreadPoolExecutor(os.cpu_count() if compressed else 1) as decoders:
+        each = decoders.map if compressed else map  # raw pixels are only looked at: threads would cost more
+        yield from each(lambda sample: _sample(sample[1], manifest, where=f"{path}, {sample[0]}"), samples)
 
 
 def _members(tar: memoryview) -> Iterator[tuple[str, memoryview]]:

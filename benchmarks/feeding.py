@@ -1,0 +1,180 @@
+"""Batches and shards: how fast images come, on one core unless said otherwise."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks import peer
+from benchmarks.pictures import Pictures
+from benchmarks.timing import Row, in_turn, rate, seconds_of
+from pipeline.corrupt import CORRUPTIONS
+from pipeline.data import Pixels
+from pipeline.params import Params
+
+SHAPES = {29: (32, 1024, False), 89: (96, 512, False), 225: (256, 128, True)}  # crop: side, images, JPEG
+LEAST = {29: 20.0, 89: None, 225: 3.0}  # of 89 nothing was asked
+OPTIONS: dict[str, dict] = {
+    "pixel_gaussian": {"sigma": (10, 50)},
+    "patch_gaussian": {"sigma": (10, 50), "patch": 8},
+    "big_block": {"low": 0.25, "high": 0.5},
+    "small_blocks": {"fraction": 0.125, "count": 21},
+}
+BATCH = 64
+
+
+def preparation(params: Params) -> Iterator[Row]:
+    """Gather, crop, mirror and corrupt, against a worker of the peer's."""
+    torch.set_num_threads(1)
+    cpu = torch.device("cpu")
+    for crop, (side, count, jpeg) in SHAPES.items():
+        pictures = Pictures(params, side=side, count=count, jpeg=jpeg)
+        batches = pictures.batches(crop=crop, batch=BATCH)
+        for name, options in OPTIONS.items():
+            few = peer.forever(
+                peer.loader(pictures.folder / "train", crop=crop, corruption=name, batch=BATCH, workers=0)
+            )
+
+            def ours(name: str = name, options: dict = options, batches=batches) -> int:
+                steps = max(2, 4096 // batches.batch * 29 // batches.augment.crop)
+                for step in range(steps):
+                    batch = batches.at(step, cpu)
+                    generator = torch.Generator().manual_seed(step)
+                    _ = CORRUPTIONS[name](batch.centred, **options, generator=generator) / batch.std
+                return steps * batches.batch
+
+            def other(few=few) -> int:
+                next(few)
+                return BATCH
+
+            found = in_turn(ours, other, repeats=5)
+            yield Row(
+                what=f"a batch at {crop} px: gather, crop, flip, {name}; a core",
+                against="a worker of the peer's" + (" (decodes JPEG each time)" if jpeg else ""),
+                ours=rate(found.ours),
+                other=rate(found.other),
+                ratio=found.ratio,
+                bound=LEAST[crop],
+            )
+
+
+def webdataset_of(pictures: Pictures) -> Iterator:
+    import webdataset
+
+    shards = [str(pictures.manifest.folder / each["name"]) for each in pictures.manifest.record["shards"]]
+    decode = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")
+    return iter(decode.to_tuple("jpg" if pictures.jpeg else "ppm", "cls"))
+
+
+def reading(params: Params) -> Iterator[Row]:
+    """All shards into memory, as a stage begins."""
+    for jpeg, least in ((False, 15.0), (True, 4.0)):
+        pictures = Pictures(params, side=96 if jpeg else 32, count=2048 if jpeg else 8192, jpeg=jpeg)
+
+        def ours(pictures: Pictures = pictures) -> int:
+            return len(Pixels(pictures.manifest, list(range(len(pictures.manifest.record["shards"])))))
+
+        def other(pictures: Pictures = pictures) -> int:
+            return sum(1 for _ in webdataset_of(pictures))
+
+        found = in_turn(ours, other, repeats=5)
+        yield Row(
+            what=f"reading shards into memory, {pictures.side} px, {'JPEG' if jpeg else 'raw'}",
+            against="webdataset's decode pipeline",
+            ours=rate(found.ours),
+            other=rate(found.other),
+            ratio=found.ratio,
+            bound=least,
+        )
+
+
+def streaming(params: Params) -> Iterator[Row]:
+    """JPEG shards by windows, shuffled, cropped and batched, against decoding alone."""
+    pictures = Pictures(params, side=96, count=2048, jpeg=True)
+
+    def ours() -> int:
+        return streamed(pictures, window=512)
+
+    def other() -> int:
+        return sum(1 for _ in webdataset_of(pictures))
+
+    found = in_turn(ours, other, repeats=5)
+    yield Row(
+        what="streaming JPEG shards, 96 px, into batches",
+        against="webdataset's decode pipeline, unshuffled, one by one",
+        ours=rate(found.ours),
+        other=rate(found.other),
+        ratio=found.ratio,
+        bound=1.5,
+    )
+
+
+def streamed(pictures: Pictures, *, window: int) -> int:
+    """An epoch of batches, never more than two windows of so many samples at once."""
+    from pipeline import data
+
+    usual, data.WINDOW = data.WINDOW, window
+    try:
+        engine = replace(pictures.params.engine, stream_above_gb=0.0)
+        batches = replace(pictures, params=replace(pictures.params, engine=engine)).batches(
+            crop=29, batch=BATCH
+        )
+        assert batches.images.streamed, "the shards are of one window"
+        for step in range(batches.steps):
+            batches.at(step, torch.device("cpu"))
+    finally:
+        data.WINDOW = usual
+    return batches.steps * BATCH
+
+
+def growth(params: Params) -> Iterator[Row]:
+    """Ten times the images: ten times the time, and of a streamed set the same memory."""
+    few, many = (Pictures(params, side=32, count=count) for count in (2048, 20480))
+    seconds = {
+        each: min(seconds_of(lambda each=each: streamed(each, window=1024)) for _ in range(3))
+        for each in (few, many)
+    }
+    ratio = seconds[many] / seconds[few]
+    yield Row(
+        what="10x the images: time of an epoch of batches from shards",
+        against="10x the time",
+        ours=f"{seconds[many]:.2f} s",
+        other=f"{seconds[few]:.2f} s",
+        ratio=ratio / 10,
+        bound=1.1,
+        at_most=True,
+    )
+    memory = {each: peak_megabytes(each) for each in (few, many)}
+    yield Row(
+        what="10x the images of a streamed set: peak memory",
+        against="the same",
+        ours=f"{memory[many]:.0f} MB",
+        other=f"{memory[few]:.0f} MB",
+        ratio=memory[many] / memory[few],
+        bound=1.1,
+        at_most=True,
+    )
+
+
+def peak_megabytes(pictures: Pictures) -> float:
+    """Of a process of its own that streams these shards."""
+    words = [sys.executable, "-m", "benchmarks.feeding", str(pictures.side), str(pictures.count)]
+    root = Path(__file__).parents[1]
+    import os
+
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+if __name__ == "__main__":
+    from pipeline.params import load
+
+    side, count = map(int, sys.argv[1:])
+    streamed(Pictures(load(), side=side, count=count), window=1024)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

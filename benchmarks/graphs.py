@@ -1,0 +1,139 @@
+"""Whole commands: stages side by side, a smoke graph, a graph with nothing left to do."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.timing import Row, seconds_of
+from pipeline.params import Params
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("pipeline", "profiles", "Snakefile", "params.yaml")
+BUSY = "while True: sum(range(10_000))"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The project's own programs first; threads as the command says, not as this shell does."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    return {**kept, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **more}
+
+
+def project(name: str) -> Path:
+    """A copy of the project in the current folder, with nothing made."""
+    folder = Path(name).absolute()
+    if not folder.exists():
+        folder.mkdir()
+        for part in PARTS:
+            source = ROOT / part
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+    return folder
+
+
+def snakemake(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["snakemake", "--cores", "all", *words],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout + done.stderr
+
+
+def side_by_side(params: Params) -> Iterator[Row]:
+    """Two pre-trainings of the smoke graph at once, beside a process that keeps a core busy."""
+    folder = project("side-by-side")
+    for name in ("cifar10", "cifar100"):
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.shard", name], cwd=folder, env=environment(), check=True
+        )
+    names = ("cifar10-pixel", "cifar100-pixel")
+    seconds = {}
+    for threads in (1, os.cpu_count() or 1):
+        shutil.rmtree(folder / "results", ignore_errors=True)
+        text = (ROOT / "params.yaml").read_text()
+        (folder / "params.yaml").write_text(text.replace("  threads: 1 ", f"  threads: {threads} "))
+        busy = subprocess.Popen([sys.executable, "-c", BUSY])
+        try:
+            seconds[threads] = seconds_of(lambda: together(folder, names))
+        finally:
+            busy.kill()
+            busy.wait()
+    one, default = seconds.values() if len(seconds) == 2 else (0.0, 0.0)
+    yield Row(
+        what="two smoke pre-trainings side by side, another process busy: one thread each",
+        against="default threads",
+        ours=f"{one:.1f} s",
+        other=f"{default:.1f} s",
+        ratio=default / one if one else None,
+        bound=5.0,
+        note="whole processes, their start included",
+    )
+
+
+def together(folder: Path, names: tuple[str, ...]) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline.pretrain", name],
+            cwd=folder,
+            env=environment(),
+            stderr=subprocess.DEVNULL,
+        )
+        for name in names
+    ]
+    assert [each.wait() for each in started] == [0] * len(started)
+
+
+def smoke_graph(params: Params) -> Iterator[Row]:
+    """Table 6 from nothing: all the processors' seconds it took, against those that its stages worked."""
+    folder = project("graph")
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    snakemake(folder, "results/table6.csv")
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    records = [
+        *folder.glob("results/runs/*/*/*/*/run.json"),
+        *folder.glob("results/runs/*/*/*/*/metrics.json"),
+    ]
+    worked = sum(json.loads(each.read_text())["seconds"] for each in records)
+    yield Row(
+        what=f"smoke graph of table6 ({len(records)} stages, {wall:.0f} s): processors' seconds in all",
+        against="those of its stages' own work",
+        ours=f"{spent:.0f} s",
+        other=f"{worked:.0f} s",
+        ratio=spent / worked,
+        bound=2.0,
+        at_most=True,
+    )
+
+
+def up_to_date(params: Params) -> Iterator[Row]:
+    """What a second command costs, on the project's own results where all of them are made."""
+    for what, words, bound in (
+        ("up-to-date snakemake, every paper", ["snakemake", "--cores", "all", "-n", "--quiet"], 8.0),
+        ("dvc status", ["dvc", "status"], 15.0),
+    ):
+        began = time.perf_counter()
+        done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - began
+        made = done.returncode == 0 and (
+            words[0] == "dvc" or "Nothing to be done" in done.stdout + done.stderr
+        )
+        yield Row(
+            what=what,
+            against=f"{bound:.0f} s",
+            ours=f"{seconds:.1f} s",
+            other=f"{bound:.0f} s",
+            ratio=seconds / bound if made else None,
+            bound=1.0,
+            at_most=True,
+            note="" if made else "not everything is made here: snakemake --cores all, or dvc repro, first",
+        )

@@ -1,0 +1,65 @@
+"""The same drawn pictures for both sides: a folder of files, and shards made of it."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.data import Batches, Images, Manifest, open_manifest
+from pipeline.datasets import SOURCES
+from pipeline.datasets.procedural import open_procedural
+from pipeline.graph import Graph
+from pipeline.params import Augment, Dataset, Params, Scale
+from pipeline.shard import shard
+
+SCALE = "bench"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`count` pictures of one size, in the current folder."""
+
+    params: Params
+    side: int
+    count: int
+    jpeg: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"pictures-{self.side}-{self.count}-{'jpeg' if self.jpeg else 'raw'}"
+
+    @cached_property
+    def folder(self) -> Path:
+        """SPLIT/CLASS/IMAGE, as PNG or JPEG files."""
+        from PIL import Image
+
+        root = Path(self.name)
+        drawn = open_procedural(SOURCES["cifar10"], "train", count=self.count, side=self.side)
+        for index in range(self.count):
+            sample = drawn[index]
+            place = root / "train" / drawn.classes[sample.label]
+            place.mkdir(parents=True, exist_ok=True)
+            suffix, options = (".jpg", {"quality": 95}) if self.jpeg else (".png", {})
+            Image.fromarray(sample.image).save(place / f"{index:06d}{suffix}", **options)
+        return root
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        encoding = "jpeg" if self.jpeg else "raw"
+        dataset = Dataset(
+            source="folder", path=str(self.folder), side=self.side, splits=("train",), encoding=encoding
+        )
+        scales = {**self.params.scales, SCALE: Scale()}
+        datasets = {**self.params.datasets, self.name: dataset}
+        shards = Graph(replace(self.params, scale=SCALE, scales=scales, datasets=datasets)).shards(self.name)
+        if not shards.manifest.exists():
+            shard(shards)
+        return open_manifest(shards.manifest, "train")
+
+    def images(self) -> Images:
+        return Images(self.manifest, stream_above_gb=self.params.engine.stream_above_gb)
+
+    def batches(self, *, crop: int, batch: int) -> Batches:
+        import numpy as np
+
+        images = self.images()
+        return Batches(images, np.arange(self.count), Augment(crop=crop, flip=True), batch=batch, seed=0)

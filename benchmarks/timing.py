@@ -1,0 +1,63 @@
+"""Two ways of doing one thing, timed in turn."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table. The ratio says how many times ours does better, or what ours costs (`at_most`)."""
+
+    what: str
+    against: str
+    ours: str = ""
+    other: str = ""
+    ratio: float | None = None
+    bound: float | None = None
+    at_most: bool = False
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if self.ratio is None or self.bound is None:
+            return "not measured"
+        good = self.ratio <= self.bound if self.at_most else self.ratio >= self.bound
+        return "reached" if good else "short"
+
+
+class Rates(NamedTuple):
+    """Medians, in images a second; the ratio is the median of the pairs' own."""
+
+    ours: float
+    other: float
+    ratio: float
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def in_turn(ours: Callable[[], int], other: Callable[[], int], *, repeats: int) -> Rates:
+    """Each side says how many images it did; a first pair warms up and is not counted."""
+    pairs = []
+    for _ in range(repeats + 1):
+        rates = []
+        for side in (ours, other):
+            began = time.perf_counter()
+            rates.append(side() / (time.perf_counter() - began))
+        pairs.append(rates)
+    counted = pairs[1:]
+    return Rates(
+        statistics.median(each[0] for each in counted),
+        statistics.median(each[1] for each in counted),
+        statistics.median(each[0] / each[1] for each in counted),
+    )
+
+
+def rate(value: float, unit: str = "images/s") -> str:
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.2f} {unit}"

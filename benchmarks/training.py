@@ -1,0 +1,95 @@
+"""Pre-training end to end: the one loop with its data, against the peer."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.peer import Peer
+from benchmarks.pictures import Pictures
+from benchmarks.timing import Row, in_turn, rate
+from pipeline.data import Batch, Batches
+from pipeline.objectives import LOSSES, MODELS
+from pipeline.params import Params
+from pipeline.train import device_at_hand, fit, precision
+from pipeline.typed import Choice
+
+BATCH, CROP = 64, 29
+STEPS = {16: 12, 64: 3}  # of one timing, by n
+LEAST = {(16, "bf16"): 2.5, (64, "bf16"): 3.0, (16, "fp32"): 1.4, (64, "fp32"): 1.4}
+
+
+class Repeated(Batches):
+    """The first batch again and again: a training without the cost of its data."""
+
+    kept: Batch | None = None
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        self.kept = self.kept or super().at(step, device)
+        return self.kept
+
+
+class Ours:
+    """The stage's own loop, for as many steps as are asked for."""
+
+    def __init__(self, params: Params, pictures: Pictures, run: str, *, n: int, batch: int) -> None:
+        spec = params.pretrain[run]
+        network = Choice(spec.network.name, spec.network.options.narrowed(n))
+        self.spec = replace(spec, network=network, epochs=1, batch=batch)
+        self.engine, self.device, self.images = params.engine, device_at_hand(), pictures.images()
+        model = MODELS["denoise"](self.spec, pictures.manifest)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+
+    def train(self, steps: int, batches: type[Batches] = Batches) -> int:
+        indices = np.arange(steps * self.spec.batch) % self.images.manifest.count
+        with tempfile.TemporaryDirectory() as folder:
+            fit(
+                self.model,
+                lambda batch, generator: LOSSES["denoise"](self.model, batch, self.spec, generator),
+                batches(self.images, indices, self.spec.augment, batch=self.spec.batch, seed=0),
+                self.spec,
+                seed=0,
+                owner={},
+                folder=Path(folder),
+                engine=self.engine,
+                device=self.device,
+            )
+        return len(indices)
+
+
+def rows(params: Params) -> Iterator[Row]:
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    pictures = Pictures(params, side=32, count=2048)
+    native = precision(replace(params.engine, precision="auto"), device_at_hand()) == "bf16"
+    for n, steps in STEPS.items():
+        options = {"n": n, "m": params.pretrain["cifar10-pixel"].network.options.m}
+        peer = Peer(pictures.folder / "train", network="network-1", options=options, crop=CROP, batch=BATCH)
+
+        def other(peer: Peer = peer, steps: int = steps) -> int:
+            peer.train(steps)
+            return steps * BATCH
+
+        for kind in ("bf16", "fp32"):
+            what = (
+                f"pre-training end to end, Network-1 n={n}, 29 px, batch {BATCH}, {kind}, {threads} threads"
+            )
+            least = LEAST[n, kind]
+            if kind == "bf16" and not native:
+                yield Row(what=what, against="the peer", bound=least, note="no native bf16 here")
+                continue
+            engine = replace(params.engine, precision=kind)
+            ours = Ours(replace(params, engine=engine), pictures, "cifar10-pixel", n=n, batch=BATCH)
+            found = in_turn(lambda ours=ours, steps=steps: ours.train(steps), other, repeats=5)
+            yield Row(
+                what=what,
+                against="the peer, fp32",
+                ours=rate(found.ours),
+                other=rate(found.other),
+                ratio=found.ratio,
+                bound=least,
+            )
