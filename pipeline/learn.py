@@ -75,6 +75,10 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
                     f"{training.label}.transfer names {part!r}; {training.start.label} has {', '.join(parts)}"
                 )
             getattr(model, part).load_state_dict(parts[part])
+    for part in training.spec.freeze:
+        if not hasattr(model, part):
+            names = ", ".join(name for name, _ in model.named_children())
+            raise ValueError(f"{training.label}.freeze names {part!r}; its network has {names}")
     return model
 
 

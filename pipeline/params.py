@@ -252,6 +252,7 @@ class Run:
     eps: float  # BatchNorm's
     start: str | None = None  # the pre-training whose weights it begins with
     transfer: tuple[str, ...] = ()  # the parts taken from there
+    freeze: tuple[str, ...] = ()  # the parts that neither learn nor move their batch statistics
     corruption: Choice | None = choice(CORRUPTIONS, default=None)
     optimiser: Choice = choice(OPTIMISERS)
     schedule: Choice = choice(SCHEDULES)

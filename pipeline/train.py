@@ -63,6 +63,7 @@ def fit(
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
 ) -> State:
     """Train for `spec.epochs`; interrupted at any moment, the same call goes on to the same end."""
+    frozen = [getattr(model, part).requires_grad_(False) for part in spec.freeze]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = OPTIMISERS[spec.optimiser.name](parameters, spec.optimiser.options)
     checkpoint, state = folder / "checkpoint.pt", State()
@@ -73,6 +74,8 @@ def fit(
     unread: list[Tensor] = []
     read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
     model.train()
+    for part in frozen:
+        part.eval()
 
     def save() -> None:
         _save(checkpoint, model, optimiser, state, owner)

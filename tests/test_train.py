@@ -119,6 +119,33 @@ def test_a_finetune_begins_with_the_encoder_of_its_start_and_a_head_of_its_own(w
     assert not same(other.head.state_dict(), model.head.state_dict())
 
 
+def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_learn(workplace):
+    set_params(workplace, **{"finetune__cifar10-ours__freeze": ["encoder"]})
+    graph = Graph(load())
+    shard(graph.shards("cifar10"))
+    learn(graph, "pretrain", "cifar10-pixel", 0)
+    learn(graph, "finetune", "cifar10-ours", 0)
+    start, ended = (
+        load_parts(graph.training(*label, 0))
+        for label in (("pretrain", "cifar10-pixel"), ("finetune", "cifar10-ours"))
+    )
+    assert any(name.endswith("running_mean") for name in start["encoder"])
+    assert same(start["encoder"], ended["encoder"])
+    began = beginning(
+        graph.training("finetune", "cifar10-ours", 0),
+        open_manifest(graph.shards("cifar10").manifest, "train"),
+    )
+    assert not same(began.head.state_dict(), ended["head"])
+
+
+def test_a_part_to_freeze_that_the_network_lacks_is_refused_with_those_that_it_has(workplace):
+    set_params(workplace, **{"finetune__cifar10-gaussian__freeze": ["decoders"]})
+    graph = Graph(load())
+    shard(graph.shards("cifar10"))
+    with pytest.raises(ValueError, match="freeze names 'decoders'; its network has encoder, head"):
+        learn(graph, "finetune", "cifar10-gaussian", 0)
+
+
 def test_a_checkpoint_of_another_specification_is_refused(workplace, ready):
     ready.folder.mkdir(parents=True)
     torch.save({"owner": {"identity": "smoke/pretrain/other/0-0123456789"}}, ready.folder / "checkpoint.pt")
