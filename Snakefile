@@ -142,7 +142,9 @@ def asked(phase):
     return sorted({str(each.weights) for each in trainings if each.stage == phase})
 
 
-beside = []  # who holds torch for the stages, and who hands over to MLflow what happens meanwhile
+beside = (
+    []
+)  # who holds torch for the stages, and who hands over to MLflow what happens meanwhile
 
 
 onstart:

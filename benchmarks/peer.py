@@ -1,7 +1,7 @@
 """The script that a competent researcher would write for the same work, to be measured against.
 
 ImageFolder, DataLoader with two persistent workers, torchvision's v2 transforms and a corruption for each
-image, fp32, NCHW, torch.optim.Adam, the same network and batch. What was tried to make it better is in RESULTS.md.
+image, fp32, NCHW, torch.optim.Adam, the same network and batch. RESULTS.md says what was tried to better it.
 """
 
 import argparse
