@@ -5,7 +5,7 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
-.PHONY: env test lint
+.PHONY: env test cluster-test lint
 env: $(READY)
 
 $(UV):
@@ -19,6 +19,11 @@ $(READY): pyproject.toml uv.lock | $(UV)
 
 test: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+# A real SLURM on this machine; as root, after apt install slurm-wlm munge. In an environment of its own.
+cluster-test: | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group cluster --python "$(shell command -v $(PYTHON))"
+	PATH="$(CURDIR)/.venv-cluster/bin:$$PATH" python -m pytest -rs tests/test_cluster.py
 
 lint: $(READY)
 	$(RUN) ruff check .
