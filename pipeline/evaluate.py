@@ -15,13 +15,14 @@ from pipeline import filters, metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
+from pipeline.devices import device_at_hand
 from pipeline.files import read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
 from pipeline.models import masci
 from pipeline.objectives import corrupted
 from pipeline.progress import Progress
-from pipeline.train import chance, device_at_hand, precision
+from pipeline.train import chance, precision
 
 BATCH = 100  # images at once; no result depends on it
 

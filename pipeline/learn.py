@@ -13,11 +13,12 @@ from torch import nn
 
 from pipeline import ranks, track
 from pipeline.data import Batches, Images, Manifest, open_manifest, subset
+from pipeline.devices import device_at_hand
 from pipeline.files import drop_partials, write_json
 from pipeline.graph import Graph, Training
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
-from pipeline.train import State, chance, device_at_hand, fit, load_tensors, precision, save_tensors
+from pipeline.train import State, chance, fit, load_tensors, precision, save_tensors
 from pipeline.typed import plain
 
 

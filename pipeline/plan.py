@@ -69,9 +69,9 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     params = load(scale=scale)
     papers.check(params)
     graph, left = Graph(params), jobs(targets, params.scale)
+    from pipeline.devices import device_at_hand
     from pipeline.learn import machine
     from pipeline.rehearse import Rehearsal
-    from pipeline.train import device_at_hand
 
     cost(graph, left, Rehearsal(params.engine))
     total = sum(job.seconds for job in left)

@@ -18,12 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data import Batches, Images, Manifest, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
+from pipeline.devices import device_at_hand
 from pipeline.evaluate import MEASURES
 from pipeline.graph import Measurement, Shards, Training, short_hash
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Engine
 from pipeline.shard import open_split, shard, write_split
-from pipeline.train import device_at_hand, fit, precision
+from pipeline.train import fit, precision
 from pipeline.typed import plain
 
 PICTURES = 64  # drawn for each kind of data

@@ -29,10 +29,6 @@ def chance(*numbers: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
 
 
-def device_at_hand() -> torch.device:
-    return torch.device("cuda", ranks.LOCAL) if torch.cuda.is_available() else torch.device("cpu")
-
-
 def precision(engine: Engine, device: torch.device) -> str:
     """bf16 where the hardware does it natively, fp32 elsewhere."""
     if engine.precision != "auto":

@@ -14,6 +14,7 @@ import torch
 from conftest import command, set_params
 
 from pipeline.data import Batch, Batches, Images, open_manifest
+from pipeline.devices import untaken
 from pipeline.graph import Graph
 from pipeline.learn import learn, load_parts
 from pipeline.objectives import corrupted
@@ -114,3 +115,12 @@ def second_of(agent: int) -> int:
         if "RANK=1" in Path(f"/proc/{child}/environ").read_text().split("\0"):
             return int(child)
     raise AssertionError("no process has rank 1")
+
+
+def test_who_comes_takes_a_device_that_nobody_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("pipeline.devices._held", [])
+    names = ["GPU-one", "GPU-two", "GPU-three"]
+    assert [untaken(names[:2]), untaken(names[1:]), untaken(names)] == [0, 0, 2]
+    assert untaken(names) in range(3)  # all are taken: any
+    assert untaken(["GPU-two", "GPU-four"]) == 1
