@@ -12,7 +12,7 @@ from pipeline.evaluate import BATCH
 from pipeline.graph import Graph, Measurement, Shards, Training, least
 from pipeline.params import STAGES
 from pipeline.progress import Progress
-from pipeline.rehearse import Rehearsal, side
+from pipeline.rehearse import Rehearsal, labels_of, side
 from pipeline.shard import open_split
 
 UNPACKING = 100e6  # bytes a second, of an archive that is verified and unpacked
@@ -87,7 +87,7 @@ def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
             job.seconds = job.disk / UNPACKING
         else:
             job.seconds = RENDERING.get(job.stage, 0.0)
-            job.needs = [other.label for other in left[: number - 1]]
+            job.needs = [other.label for other in left if other.stage == "evaluate"]
         job.seconds += SPAWNING + (start() if job.stage in (*STAGES, "evaluate") else LIGHT)
         progress.say(number)
     progress.end()
@@ -123,9 +123,7 @@ def _training(job: Job, training: Training, rehearsal: Rehearsal) -> None:
 
 def _measuring(job: Job, measurement: Measurement, rehearsal: Rehearsal) -> None:
     training, protocol, each = measurement.training, measurement.spec, rehearsal.measuring(measurement)
-    job.images = measured_on(measurement) + getattr(
-        protocol.measure.options if protocol.measure else None, "labels", 0
-    )
+    job.images = measured_on(measurement) + labels_of(protocol)
     job.steps = -(-job.images // BATCH) * max(1, protocol.crops)
     job.flops = job.images * each.flops
     split = training.spec.data.split if protocol.split == "validation" else protocol.split
@@ -138,9 +136,8 @@ def _sharding(job: Job, shards: Shards, rehearsal: Rehearsal) -> None:
     job.images = sum(count_of(shards, split) for split in shards.dataset.splits)
     job.seconds = job.images * rehearsal.sharding(shards).seconds
     source = SOURCES[shards.dataset.source]
-    values = (
-        source.channels * side(shards) ** 2 * (4 / 3 if source.side > 96 and not shards.procedural else 1)
-    )
+    wide = 4 / 3 if source.side > 96 and not shards.procedural else 1  # photographs
+    values = source.channels * side(shards) ** 2 * wide
     job.disk = int(job.images * (2048 + values * (1 if shards.dataset.encoding == "raw" else JPEG)))
     job.needs = [f"fetch {shards.raw.name} 0"]
 

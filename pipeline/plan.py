@@ -52,9 +52,7 @@ def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
     sets = raw(graph)
     found = []
     for shards in (sets[job.name] for job in left if job.stage == "fetch"):
-        source, folder = SOURCES[shards.dataset.source], shards.dataset.path
-        if folder and not Path(folder).expanduser().is_dir():
-            found.append({"dataset": shards.name, "file": folder, "bytes": 0, "from": None})
+        source = SOURCES[shards.dataset.source]
         names = imagenet.wanted(shards.raw) if shards.dataset.source == "imagenet" else list(source.files)
         for name in names:
             if find(name, shards.raw, mirror) or find(name.removesuffix(".gz"), shards.raw, mirror):
@@ -142,13 +140,11 @@ def shown(planned: dict[str, Any]) -> str:
     for each in planned["data"]:
         if each["from"]:
             lines.append(f"{each['dataset']}: {each['file']}, {size(each['bytes'])}, from {each['from']}")
-        elif each["bytes"]:
+        else:
             lines.append(
                 f"MISSING, {each['dataset']}: {each['file']}, {size(each['bytes'])}: get it, and put it into "
                 f"the folder that params.yaml names under 'mirror:', or into data/raw/{each['dataset']}"
             )
-        else:
-            lines.append(f"MISSING, {each['dataset']}: {each['file']} is not a folder; params.yaml names it")
     return "\n".join(lines) + "\n"
 
 

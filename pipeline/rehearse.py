@@ -22,7 +22,7 @@ from pipeline.devices import device_at_hand
 from pipeline.evaluate import MEASURES
 from pipeline.graph import Measurement, Shards, Training, short_hash
 from pipeline.objectives import LOSSES, MODELS
-from pipeline.params import Engine
+from pipeline.params import Engine, Protocol
 from pipeline.shard import open_split, shard, write_split
 from pipeline.train import fit, precision
 from pipeline.typed import plain
@@ -124,13 +124,19 @@ class Rehearsal:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 measure(model, images, np.arange(count) % manifest.count, rehearsed, self.device)
 
-        flops = _flops(lambda: act(2)) / 2
+        also = min(labels_of(measurement.spec), PICTURES)
+        flops = _flops(lambda: act(2)) / (2 + also)
         count = max(2, min(PICTURES, int(FLOPS / max(1, flops))))
         act(count)
-        return Cost(flops, _repeated(lambda: act(count)) / count)
+        return Cost(flops, _repeated(lambda: act(count)) / (count + also))
 
     def _ready(self, model: nn.Module) -> nn.Module:
         return model.to(self.device).to(memory_format=torch.channels_last)
+
+
+def labels_of(protocol: Protocol) -> int:
+    """Training images that a measure learns from, beside those that it measures."""
+    return getattr(protocol.measure.options, "labels", 0) if protocol.measure else 0
 
 
 def _kind(shards: Shards) -> list:

@@ -148,18 +148,19 @@ def test_what_slurm_cancels_or_requeues_goes_on_to_the_same_table(workplace, slu
         shutil.rmtree(workplace / made)
     (workplace / "results" / "table6.csv").unlink()
 
-    words = ["snakemake", "--profile", "profiles/slurm", *QUICK, "results/table6.csv"]
+    words = ["snakemake", "results/table6.csv", "--profile", "profiles/slurm", *QUICK]
     with (workplace / "submitted.log").open("w") as log:
         run = subprocess.Popen(words, cwd=workplace, stdout=log, stderr=log)
     try:
         blows = {"pretrain": ("scancel",), "finetune": ("scontrol", "requeue")}
         for stage, blow in blows.items():
             folders = workplace / "results" / "runs" / "smoke" / stage
-            until(
-                lambda folders=folders: list(folders.glob("*/*/checkpoint.pt")),
-                f"a checkpoint of {stage}",
-                seconds=120,
-            )
+
+            def begun(folders=folders) -> bool:
+                assert run.poll() is None, (workplace / "submitted.log").read_text()
+                return any(folders.glob("*/*/checkpoint.pt"))
+
+            until(begun, f"a checkpoint of {stage}", seconds=200)
             number = until(lambda stage=stage: job_of(f"{stage}_run"), f"a job of {stage}")
             subprocess.run([*blow, number], check=True)
         assert run.wait(timeout=400) == 0, (workplace / "submitted.log").read_text()
