@@ -5,7 +5,7 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
-.PHONY: env test bench lint
+.PHONY: env test bench cluster-test lint
 env: $(READY)
 
 $(UV):
@@ -22,6 +22,11 @@ test: $(READY)
 
 bench: $(READY)
 	$(RUN) python -m benchmarks
+
+# A real SLURM on this machine; as root, after apt install slurm-wlm munge. In an environment of its own.
+cluster-test: | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group cluster --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	PATH="$(CURDIR)/.venv-cluster/bin:$$PATH" python -m pytest -rs tests/test_cluster.py
 
 lint: $(READY)
 	$(RUN) ruff check .

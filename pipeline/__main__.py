@@ -16,6 +16,7 @@ STAGES = {
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
+    "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "track": "MLflow gets what was not handed over yet",
 }
 

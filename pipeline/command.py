@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from pipeline import progress
 from pipeline.graph import Graph
 from pipeline.params import load
 
@@ -24,7 +25,9 @@ def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
     given = parser.parse_args()
 
     def act() -> None:
-        work(Graph(load(scale=given.scale)), given.name, given.seed)
+        graph = Graph(load(scale=given.scale))
+        progress.every = graph.params.engine.log_seconds
+        work(graph, given.name, given.seed)
 
     sys.exit(answered(f"{stage} {given.name}", act))
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import ranks
 from pipeline.files import read_json
 from pipeline.params import Augment, Data
 from pipeline.shard import decode
@@ -190,6 +191,8 @@ class Batch:
     label: Tensor
     mask: Tensor | None
     index: Tensor
+    place: int = 0  # of the first of them, where this is a process's own part of a batch
+    whole: int = 0  # images in that batch
 
     @property
     def x(self) -> Tensor:
@@ -280,6 +283,9 @@ class Boxes:
     flip: np.ndarray  # (N,) bool
     pad: int = 0
 
+    def part(self, which: slice) -> "Boxes":
+        return replace(self, top=self.top[which], left=self.left[which], flip=self.flip[which])
+
     def cut(self, image: np.ndarray, into: np.ndarray, i: int) -> None:
         """Copy the i-th box; what lies outside the image stays as `into` was."""
         rows = self._span(image.shape[0], self.top[i])
@@ -368,7 +374,9 @@ class Batches:
         order = self.order(epoch)
         own = order[number * self.batch : (number + 1) * self.batch]
         boxes = random_boxes(len(own), self.augment, np.random.default_rng([4, self.seed, step]))
-        return cut(self.images, own, boxes, device, then=self._next_window(order, (number + 1) * self.batch))
+        mine, then = ranks.part(len(own)), self._next_window(order, (number + 1) * self.batch)
+        batch = cut(self.images, own[mine], boxes.part(mine), device, then=then)
+        return replace(batch, place=mine.start, whole=len(own))
 
     def _next_window(self, order: np.ndarray, position: int) -> int | None:
         if not self.images.streamed:

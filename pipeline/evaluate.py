@@ -15,12 +15,14 @@ from pipeline import filters, metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
+from pipeline.devices import device_at_hand
 from pipeline.files import read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
 from pipeline.models import masci
 from pipeline.objectives import corrupted
-from pipeline.train import chance, device_at_hand, precision
+from pipeline.progress import Progress
+from pipeline.train import chance, precision
 
 BATCH = 100  # images at once; no result depends on it
 
@@ -83,9 +85,17 @@ def _save_arrays(path: Path, kept: dict[str, np.ndarray]) -> None:
 
 def batches(images: Images, indices: np.ndarray, size: int, device: torch.device) -> Iterator[Batch]:
     """Central crops, in the order of the split."""
-    for first in range(0, len(indices), BATCH):
-        own = indices[first : first + BATCH]
+    for own in parts(indices):
         yield cut(images, own, central_boxes(len(own), size), device)
+
+
+def parts(indices: np.ndarray) -> Iterator[np.ndarray]:
+    """As many at once as are measured at once."""
+    progress = Progress(len(indices), "image")
+    for first in range(0, len(indices), BATCH):
+        yield indices[first : first + BATCH]
+        progress.say(min(first + BATCH, len(indices)))
+    progress.end()
 
 
 def restore(
@@ -127,9 +137,8 @@ def outputs(
     if not protocol.crops:
         return torch.cat([model(batch.x).float().cpu() for batch in batches(images, indices, size, device)])
     rows = []
-    for first in range(0, len(indices), BATCH):
-        own = indices[first : first + BATCH]
-        random = np.random.default_rng([5, measurement.training.seed, first])
+    for number, own in enumerate(parts(indices)):
+        random = np.random.default_rng([5, measurement.training.seed, number * BATCH])
         rows.append(
             sum(
                 model(random_views(images, own, size, protocol.shrink, random, device)).float().cpu()

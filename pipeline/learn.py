@@ -4,19 +4,21 @@ import json
 import platform
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from pipeline import track
+from pipeline import ranks, track
 from pipeline.data import Batches, Images, Manifest, open_manifest, subset
+from pipeline.devices import device_at_hand
 from pipeline.files import drop_partials, write_json
 from pipeline.graph import Graph, Training
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
-from pipeline.train import State, chance, device_at_hand, fit, load_tensors, precision, save_tensors
+from pipeline.train import State, chance, fit, load_tensors, precision, save_tensors
 from pipeline.typed import plain
 
 
@@ -31,7 +33,8 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     loss = LOSSES[training.spec.objective.name]
     owner = {"identity": training.identity}
     files = [training.record, training.weights]
-    with track.run(training, manifest, commit=commit(), files=files) as events:
+    story = track.run(training, manifest, commit=commit(), files=files) if ranks.FIRST else nullcontext()
+    with ranks.joined(device), story as events:
         state = State()
         if training.spec.epochs:
             images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
@@ -47,8 +50,10 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
                 folder=training.folder,
                 engine=engine,
                 device=device,
-                log=events.log,
+                **({"log": events.log} if events else {}),
             )
+        if not ranks.FIRST:
+            return
         _write(
             training,
             model,

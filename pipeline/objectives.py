@@ -16,10 +16,14 @@ VOID = 255  # pixels of a mask that belong to no class
 
 
 def corrupted(batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The batch as a network sees it, spoiled on the 0-255 scale."""
+    """The batch as a network sees it, spoiled on the 0-255 scale; a part of one as the whole would be."""
     assert spec.corruption is not None
-    spoil = CORRUPTIONS[spec.corruption.name]
-    return spoil(batch.centred, **asdict(spec.corruption.options), generator=generator) / batch.std
+    spoil, x = CORRUPTIONS[spec.corruption.name], batch.centred
+    mine = slice(batch.place, batch.place + len(x))
+    if len(x) < batch.whole:  # what is drawn for an image follows from its place
+        x = x.new_zeros(batch.whole, *x.shape[1:])
+        x[mine] = batch.centred
+    return spoil(x, **asdict(spec.corruption.options), generator=generator)[mine] / batch.std
 
 
 def encoder(spec: Run, manifest: Manifest) -> dong.Encoder:

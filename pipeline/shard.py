@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.files import drop_partials, write_json, write_whole
 from pipeline.graph import Shards
+from pipeline.progress import Progress
 
 SHARD_BYTES = 64 << 20  # a shard is closed at the first sample past this
 QUALITY = 95  # of photographs that are re-sized, hence encoded anew
@@ -26,7 +27,7 @@ def shard(shards: Shards) -> None:
     classes: tuple[str, ...] = ()
     for name in shards.dataset.splits:
         split = open_split(shards, name)
-        splits[name] = _write_split(shards, name, split)
+        splits[name] = write_split(shards, name, split)
         classes = classes or tuple(split.classes)
     manifest = {
         "dataset": shards.name,
@@ -67,12 +68,14 @@ def chosen(shards: Shards, name: str, total: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(total)[:cap])
 
 
-def _write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
+def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
     if not len(split):
         raise ValueError(f"{shards.name}: split {name!r} has no image")
     taken = chosen(shards, name, len(split))
     histogram = np.zeros((SOURCES[shards.dataset.source].channels, 256), dtype=np.int64)
     shapes: set[tuple[int, int]] = set()
+
+    progress = Progress(len(taken), f"{name}: image")
 
     def samples() -> Iterator[tuple[str, dict[str, bytes]]]:
         for i, index in enumerate(taken):
@@ -80,7 +83,9 @@ def _write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
             shapes.add(pixels.shape[:2])
             for channel, counts in enumerate(histogram):
                 counts += np.bincount(pixels[:, :, channel].ravel(), minlength=256)
+            progress.say(i + 1)
             yield f"{i:08d}", parts
+        progress.end()
 
     listed = [
         _write_tar(shards.folder, f"{name}-{i:05d}.tar", part) for i, part in enumerate(_parts(samples()))

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline import ranks
 from pipeline.command import Stopped
 from pipeline.data import Batch, Batches
 from pipeline.files import write_whole
 from pipeline.optimise import OPTIMISERS, SCHEDULES, Optimiser
 from pipeline.params import Engine, Run
+from pipeline.progress import Progress
 
 LOGGED = 500  # points on a run's curve
 
@@ -25,10 +27,6 @@ LOGGED = 500  # points on a run's curve
 def chance(*numbers: int | str) -> int:
     """A seed that follows from who is drawing, and for what."""
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
-
-
-def device_at_hand() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def precision(engine: Engine, device: torch.device) -> str:
@@ -70,46 +68,52 @@ def fit(
     if checkpoint.exists():
         state = _resume(checkpoint, model, optimiser, owner)
     total, half = spec.epochs * batches.steps, precision(engine, device) == "bf16"
-    progress, saved = Progress(total, state.step, every=engine.log_seconds), time.monotonic()
+    if state.step and ranks.FIRST:
+        print(f"goes on at step {state.step}/{total}", file=sys.stderr, flush=True)
+    progress, saved = Progress(total, done=state.step), time.monotonic()
     unread: list[Tensor] = []
     read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
-    model.train()
+    ranks.synced(model).train()
     for part in frozen:
         part.eval()
 
     def save() -> None:
-        _save(checkpoint, model, optimiser, state, owner)
+        if ranks.FIRST:
+            _save(checkpoint, model, optimiser, state, owner)
 
     with stop_signals() as stopping:
         while state.step < total:
             epoch = state.step // batches.steps
             rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
             rate *= spec.optimiser.options.lr
-            torch.manual_seed(chance(seed, state.step))  # for layers that draw, as dropout does
+            torch.manual_seed(chance(seed, state.step) + ranks.RANK)  # for layers that draw, as dropout does
             generator = torch.Generator(device).manual_seed(chance(seed, state.step, "corruption"))
             batch = batches.at(state.step, device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 loss = loss_of(batch, generator)
             model.zero_grad(set_to_none=True)
             loss.backward()
+            share = len(batch.index) / batch.whole
+            loss, stop = ranks.shared(loss.detach(), parameters, share, stop=bool(stopping))
             if spec.clip is not None:
                 nn.utils.clip_grad_norm_(parameters, spec.clip)
             optimiser.step(rate)
-            unread.append(loss.detach())
+            unread.append(loss)
             state.step += 1
             ends = state.step % batches.steps == 0
             late = time.monotonic() - saved > engine.checkpoint_seconds
-            if len(unread) >= read_every or ends or late or stopping:
+            if len(unread) >= read_every or ends or late or stop:
                 _read(unread, state, log, every=max(1, total // LOGGED))
-                progress.say(state.step, state.pending[-1])
+                if ranks.FIRST:
+                    progress.say(state.step, f"loss {state.pending[-1]:.4g}")
             if ends:
                 state.losses.append(sum(state.pending) / len(state.pending))
                 state.pending.clear()
                 log(state.step, {"epoch loss": state.losses[-1], "lr": rate})
-            if late or stopping:
+            if late or stop:
                 save()
                 saved = time.monotonic()
-            if stopping:
+            if stop:
                 raise Stopped
     progress.end()
     return state
@@ -182,29 +186,3 @@ def stop_signals():
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-class Progress:
-    """A bar in a terminal, lines in a log, with the time that is left."""
-
-    def __init__(self, total: int, done: int, *, every: float) -> None:
-        self.total, self.first, self.every = total, done, every
-        self.began = self.said = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def say(self, step: int, loss: float) -> None:
-        now = time.monotonic()
-        if now - self.said < (0.2 if self.terminal else self.every):
-            return
-        self.said = now
-        left = (now - self.began) / max(1, step - self.first) * (self.total - step)
-        bar = ""
-        if self.terminal:
-            filled = 30 * step // self.total
-            bar = f"\r[{'#' * filled}{'.' * (30 - filled)}] "
-        text = f"{bar}step {step}/{self.total}, loss {loss:.4g}, {left:.0f} s left"
-        print(text, end="  " if self.terminal else "\n", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self.terminal:
-            print(file=sys.stderr)

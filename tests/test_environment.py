@@ -47,7 +47,19 @@ def test_the_overview_names_stages_papers_and_targets(workplace):
 
 @pytest.mark.parametrize(
     "stage",
-    ["fetch", "shard", "pretrain", "finetune", "evaluate", "table", "figure", "claims", "track", "clean"],
+    [
+        "fetch",
+        "shard",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "table",
+        "figure",
+        "claims",
+        "track",
+        "clean",
+        "plan",
+    ],
 )
 def test_a_stage_says_how_it_is_called(workplace, stage):
     assert (

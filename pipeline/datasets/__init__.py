@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -36,6 +36,8 @@ class Source:
     splits: dict[str, int]  # official numbers of images
     fetch: Callable[..., None]  # fetch(raw, *, mirror, path)
     open: Callable[..., Split]  # open(raw, split, *, path, synsets)
+    files: dict[str, int] = field(default_factory=dict)  # official ones, in bytes
+    unpacks: bool = False  # beside the archive
 
 
 def _lazy(module: str, function: str) -> Callable[..., Any]:
@@ -56,6 +58,13 @@ SOURCES: dict[str, Source] = {
         splits={"train": 60_000, "test": 10_000},
         fetch=_lazy("mnist", "fetch"),
         open=_lazy("mnist", "open_split"),
+        files={
+            "train-images-idx3-ubyte.gz": 9_912_422,
+            "train-labels-idx1-ubyte.gz": 28_881,
+            "t10k-images-idx3-ubyte.gz": 1_648_877,
+            "t10k-labels-idx1-ubyte.gz": 4_542,
+        },
+        unpacks=True,
     ),
     "svhn": Source(
         labels="class",
@@ -65,6 +74,11 @@ SOURCES: dict[str, Source] = {
         splits={"train": 73_257, "test": 26_032, "extra": 531_131},
         fetch=_lazy("svhn", "fetch"),
         open=_lazy("svhn", "open_split"),
+        files={
+            "train_32x32.mat": 182_040_794,
+            "test_32x32.mat": 64_275_384,
+            "extra_32x32.mat": 1_329_278_602,
+        },
     ),
     "cifar10": Source(
         labels="class",
@@ -74,6 +88,7 @@ SOURCES: dict[str, Source] = {
         splits={"train": 50_000, "test": 10_000},
         fetch=_lazy("cifar", "fetch_10"),
         open=_lazy("cifar", "open_10"),
+        files={"cifar-10-python.tar.gz": 170_498_071},
     ),
     "cifar100": Source(
         labels="class",
@@ -83,6 +98,7 @@ SOURCES: dict[str, Source] = {
         splits={"train": 50_000, "test": 10_000},
         fetch=_lazy("cifar", "fetch_100"),
         open=_lazy("cifar", "open_100"),
+        files={"cifar-100-python.tar.gz": 169_001_437},
     ),
     "stl10": Source(
         labels="class",
@@ -92,6 +108,8 @@ SOURCES: dict[str, Source] = {
         splits={"train": 5_000, "test": 8_000, "unlabelled": 100_000},
         fetch=_lazy("stl10", "fetch"),
         open=_lazy("stl10", "open_split"),
+        files={"stl10_binary.tar.gz": 2_640_397_119},
+        unpacks=True,
     ),
     "voc2007": Source(
         labels="classes",
@@ -101,6 +119,8 @@ SOURCES: dict[str, Source] = {
         splits={"train": 5_011, "test": 4_952},  # train is its trainval
         fetch=_lazy("voc", "fetch_2007"),
         open=_lazy("voc", "open_2007"),
+        files={"VOCtrainval_06-Nov-2007.tar": 460_032_000, "VOCtest_06-Nov-2007.tar": 451_020_800},
+        unpacks=True,
     ),
     "voc2012": Source(
         labels="mask",
@@ -110,6 +130,8 @@ SOURCES: dict[str, Source] = {
         splits={"train": 1_464, "test": 1_449},  # test is its val
         fetch=_lazy("voc", "fetch_2012"),
         open=_lazy("voc", "open_2012"),
+        files={"VOCtrainval_11-May-2012.tar": 1_999_639_040},
+        unpacks=True,
     ),
     "imagenet": Source(
         labels="class",
@@ -119,6 +141,12 @@ SOURCES: dict[str, Source] = {
         splits={"train": 1_281_167, "test": 50_000},  # test is its val
         fetch=_lazy("imagenet", "fetch"),
         open=_lazy("imagenet", "open_split"),
+        files={
+            "ILSVRC2012_img_train.tar": 147_897_477_120,
+            "ILSVRC2012_img_val.tar": 6_744_924_160,
+            "ILSVRC2012_devkit_t12.tar.gz": 2_568_145,
+        },
+        unpacks=True,
     ),
     "folder": Source(
         labels="class",

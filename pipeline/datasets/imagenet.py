@@ -17,10 +17,14 @@ FOLDERS = {"train": "train", "test": "val"}  # the official test labels are not 
 WNID = re.compile(r"n\d{8}")
 
 
+def wanted(raw: Path) -> list[str]:
+    """The archives whose pictures are not there yet."""
+    return [name for folder, names in ARCHIVES.items() if not _wnids(raw / folder) for name in names]
+
+
 def fetch(raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
     """Archives of this size are unpacked from where they lie."""
-    wanted = [name for folder, names in ARCHIVES.items() if not _wnids(raw / folder) for name in names]
-    found = {name: find(name, raw, mirror) for name in wanted}
+    found = {name: find(name, raw, mirror) for name in wanted(raw)}
     if missing := [name for name, file in found.items() if file is None]:
         raise ValueError(
             f"ImageNet is got from image-net.org by its users: {', '.join(missing)} "

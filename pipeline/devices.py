@@ -1,0 +1,36 @@
+"""Which device a process computes on: of several GPUs, one that nobody else on this machine has taken."""
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from pipeline import ranks
+
+_held: list[FileLock] = []  # until the process ends, however it ends
+
+
+@cache
+def device_at_hand() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if ranks.RANKS > 1:
+        return torch.device("cuda", ranks.LOCAL)
+    names = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
+    return torch.device("cuda", untaken(names))
+
+
+def untaken(names: list[str]) -> int:
+    """The first that is free, and then is not; where all are taken, any."""
+    for number, name in enumerate(names):
+        lock = FileLock(Path(tempfile.gettempdir()) / f"training-on-{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _held.append(lock)
+        return number
+    return os.getpid() % len(names)

@@ -1,0 +1,167 @@
+"""plan: what a target still takes: work, time here and on GPUs, disk, downloads, and data that is missing."""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline import papers
+from pipeline.command import answered
+from pipeline.cost import Job, cost, longest, raw
+from pipeline.datasets import SOURCES
+from pipeline.graph import Graph
+from pipeline.params import load
+from pipeline.progress import lasting
+from pipeline.table import grid
+
+# Dense bf16, TFLOP/s, by their makers' data sheets. An H200 was measured at 790, of which networks like these
+# get some 30 %: a quarter of what the sheet says. A step cannot be faster than its kernels are launched.
+GPUS = {"H200": 989, "A100": 312, "RTX 4090": 165, "L4": 121}
+PART, LAUNCH = 0.25, 3e-3
+
+
+def jobs(targets: list[str], scale: str) -> list[Job]:
+    """As Snakemake lists them: it alone knows what follows from what, and what is there."""
+    words = ["--dry-run", "--printshellcmds", "--cores", "1", *targets, "--config", f"scale={scale}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stdout.strip().splitlines()[-1][:400]
+        raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}")
+    found = re.findall(r"python -m pipeline\.(\w+) ?([\w./-]*)(?: --seed (\d+))?", done.stdout)
+    return [Job(stage, name, int(seed or 0)) for stage, name, seed in dict.fromkeys(found)]
+
+
+def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
+    """Files that are neither in data/raw nor in the mirror: to be downloaded, or to be put there by hand."""
+    from pipeline.datasets import imagenet
+    from pipeline.datasets.archives import find, official
+
+    mirror = Path(graph.params.mirror).expanduser() if graph.params.mirror else None
+    sets = raw(graph)
+    found = []
+    for shards in (sets[job.name] for job in left if job.stage == "fetch"):
+        source = SOURCES[shards.dataset.source]
+        names = imagenet.wanted(shards.raw) if shards.dataset.source == "imagenet" else list(source.files)
+        for name in names:
+            if find(name, shards.raw, mirror) or find(name.removesuffix(".gz"), shards.raw, mirror):
+                continue
+            url = next(iter(official()[name].urls), None)
+            found.append({"dataset": shards.raw.name, "file": name, "bytes": source.files[name], "from": url})
+    return found
+
+
+def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
+    """All of it, as JSON has it."""
+    params = load(scale=scale)
+    papers.check(params)
+    graph, left = Graph(params), jobs(targets, params.scale)
+    from pipeline.devices import device_at_hand
+    from pipeline.learn import machine
+    from pipeline.rehearse import Rehearsal
+
+    cost(graph, left, Rehearsal(params.engine))
+    total = sum(job.seconds for job in left)
+    data = data_needed(graph, left)
+    return {
+        "targets": targets,
+        "scale": params.scale,
+        "machine": machine(device_at_hand())["device"],
+        "cores": cores,
+        "jobs": [asdict(job) for job in left],
+        "flops": sum(job.flops for job in left),
+        "seconds": total,
+        "wall_seconds": max(total / cores, longest(left)),
+        "gpu_seconds": {name: sum(on(job, rate) for job in left) for name, rate in GPUS.items()},
+        "disk": sum(job.disk for job in left),
+        "download": sum(each["bytes"] for each in data if each["from"]),
+        "data": data,
+        "missing": [each for each in data if not each["from"]],
+    }
+
+
+def size(amount: float) -> str:
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if amount >= length:
+            return f"{amount / length:.3g} {unit}"
+    return f"{amount / 1e3:.0f} kB" if amount else ""
+
+
+def work(flops: float) -> str:
+    for unit, length in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9)):
+        if flops >= length:
+            return f"{flops / length:.3g} {unit}FLOP"
+    return ""
+
+
+def on(job: Job, rate: float) -> float:
+    """Seconds on a GPU of so many TFLOP/s; what is no network's work takes as long as here."""
+    return max(job.steps * LAUNCH, job.flops / (PART * rate * 1e12)) if job.flops else job.seconds
+
+
+def shown(planned: dict[str, Any]) -> str:
+    """The same as a table, with what is to be done about the data."""
+    groups: dict[tuple[str, str], list[Job]] = {}
+    for each in planned["jobs"]:
+        groups.setdefault((each["stage"], each["name"]), []).append(Job(**each))
+    rows = [
+        [
+            f"{stage} {name}",
+            str(len(members)),
+            f"{sum(job.images for job in members):,}" if any(job.images for job in members) else "",
+            work(sum(job.flops for job in members)),
+            lasting(sum(job.seconds for job in members)),
+            size(sum(job.disk for job in members)),
+        ]
+        for (stage, name), members in groups.items()
+    ]
+    if not rows:
+        return f"{' '.join(planned['targets'])} at scale {planned['scale']}: nothing is left to do.\n"
+    lines = [grid(["left to do", "jobs", "images", "work", "one core here", "disk"], rows)]
+    lines += [
+        f"Here ({planned['machine']}): {lasting(planned['seconds'])} of work, "
+        f"{lasting(planned['wall_seconds'])} with --cores {planned['cores']}.",
+        "By arithmetic on one GPU, at a quarter of its data sheet's rate, data not waited for: "
+        + ", ".join(f"{name} {lasting(seconds)}" for name, seconds in planned["gpu_seconds"].items())
+        + ".",
+        f"Disk: {size(planned['disk']) or 'none'}. To download: {size(planned['download']) or 'nothing'}.",
+    ]
+    for each in planned["data"]:
+        if each["from"]:
+            lines.append(f"{each['dataset']}: {each['file']}, {size(each['bytes'])}, from {each['from']}")
+        else:
+            lines.append(
+                f"MISSING, {each['dataset']}: {each['file']}, {size(each['bytes'])}: get it, and put it into "
+                f"the folder that params.yaml names under 'mirror:', or into data/raw/{each['dataset']}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.plan", description=__doc__)
+    parser.add_argument("target", nargs="+", help="as for snakemake: results/table6.csv, dong2016, all, …")
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+
+    def act() -> None:
+        planned = plan(given.target, given.scale, given.cores)
+        print(json.dumps(planned, indent=1) if given.json else shown(planned), end="\n" if given.json else "")
+
+    sys.exit(answered("plan", act))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Several processes that share one training: each learns from its own part of every batch (torchrun).
+
+What comes out is, but for rounding, what one process makes of the whole batches: gradients and BatchNorm's
+statistics are those of the whole batch. `torch.nn.SyncBatchNorm` would do the latter on GPUs alone.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+RANK = int(os.environ.get("RANK", 0))  # as torchrun says
+RANKS = int(os.environ.get("WORLD_SIZE", 1))
+FIRST = RANK == 0  # who writes, and tells
+LOCAL = int(os.environ.get("LOCAL_RANK", 0))  # on this machine
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Meet the others; where one of them is lost, say so."""
+    if RANKS == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in ("Connection", "peer", "Socket", "NCCL", "Timed out")):
+            raise
+        raise ValueError(
+            f"process {RANK} of {RANKS} lost the others ({str(error).splitlines()[-1][:120]}); "
+            "the same command goes on from the last checkpoint"
+        ) from None
+    finally:
+        dist.destroy_process_group()
+
+
+def part(count: int, *, rank: int = RANK, ranks: int = RANKS) -> slice:
+    """Which of so many are this process's own."""
+    if count < ranks:
+        raise ValueError(
+            f"a batch of {count} has no part for each of {ranks} processes; fewer, or a larger batch"
+        )
+    return slice(count * rank // ranks, count * (rank + 1) // ranks)
+
+
+def synced(model: nn.Module) -> nn.Module:
+    """The model, its BatchNorm layers with the statistics of the whole batch."""
+    if RANKS > 1:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = BatchNorm
+    return model
+
+
+class Summed(torch.autograd.Function):
+    """Over all processes; so is its gradient, since each of them has used the sum."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return total(x.clone())
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return total(gradient.clone())
+
+
+def total(x: Tensor) -> Tensor:
+    dist.all_reduce(x)
+    return x
+
+
+class BatchNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        assert self.num_batches_tracked is not None
+        whole = x.float()
+        count = total(torch.tensor(float(whole[:, 0].numel()), device=x.device))
+        mean = Summed.apply(whole.sum(dim=(0, 2, 3))) / count
+        centred = whole - mean.view(1, -1, 1, 1)
+        var = Summed.apply(centred.square().sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * count / (count - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+def shared(loss: Tensor, parameters: list[nn.Parameter], share: float, *, stop: bool) -> tuple[Tensor, bool]:
+    """After a backward pass of one's own part: the whole batch's gradients and loss; does anybody stop?"""
+    if RANKS == 1:
+        return loss, stop
+    for parameter in parameters:
+        if parameter.grad is not None:
+            total(parameter.grad.mul_(share))
+    told = total(torch.stack([loss.float() * share, torch.tensor(float(stop), device=loss.device)]))
+    return told[0], bool(told[1])

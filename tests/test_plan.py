@@ -1,0 +1,131 @@
+"""What is planned is what Snakemake would do, with the work that the built networks do, and the data that they need."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from conftest import keep_only, set_params
+
+from pipeline import cost, plan, rehearse
+from pipeline.cost import Job, longest
+from pipeline.datasets import SOURCES
+from pipeline.datasets.archives import official
+from pipeline.graph import Graph
+from pipeline.models.count import count
+from pipeline.models.dong import AutoEncoder, Classifier, Encoder, network_2
+from pipeline.params import load
+
+
+def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch):
+    keep_only(workplace, "table6")
+    monkeypatch.setattr(rehearse, "SECONDS", 0.0)
+    planned = plan.plan(["results/table6.csv"], None, 2)
+    jobs = [Job(**job) for job in planned["jobs"]]
+    stages = [job.stage for job in jobs]
+    assert {stage: stages.count(stage) for stage in stages} == {
+        "shard": 2,
+        "pretrain": 3,
+        "finetune": 3,
+        "evaluate": 6,
+        "table": 1,
+    }
+
+    by_label = {job.label: job for job in jobs}
+    training = by_label["pretrain imagenet-full 0"]
+    assert (training.images, training.steps) == (2 * 48, 2 * 3)
+    layers = count(AutoEncoder(Encoder(network_2(n=4), eps=1e-3), shortcuts="full"), side=17, channels=3)
+    forward = sum(layer.flops for layer in layers)
+    # backward is twice that, but that nobody asks for the gradient of the pictures
+    assert training.flops == 2 * 48 * (3 * forward - layers[0].flops)
+    measured = by_label["evaluate finetune.voc2007-imagenet-full.crops10 0"]
+    assert measured.images == 24
+    spec = Graph(load()).training("finetune", "voc2007-imagenet-full", 0).spec
+    classifier = Classifier(
+        Encoder(network_2(n=4), eps=1e-3), classes=20, side=17, **vars(spec.objective.options)
+    )
+    assert measured.flops == 24 * 10 * sum(layer.flops for layer in count(classifier, side=17, channels=3))
+
+    assert planned["flops"] == sum(job.flops for job in jobs)
+    assert planned["wall_seconds"] == pytest.approx(max(planned["seconds"] / 2, longest(jobs)))
+    assert longest(jobs) > by_label["finetune voc2007-imagenet-full 0"].seconds + training.seconds
+    assert planned["data"] == []
+    assert json.loads(json.dumps(planned)) == planned
+    said = plan.shown(planned)
+    assert "| evaluate finetune.voc2007-imagenet-full.crops10" in said
+    assert "To download: nothing." in said
+
+
+def test_what_snakemake_refuses_is_said_in_one_line(workplace):
+    with pytest.raises(ValueError, match=r"snakemake cannot plan results/tabel6\.csv: .*tabel6"):
+        plan.jobs(["results/tabel6.csv"], "smoke")
+
+
+def test_files_that_must_be_got_by_hand_are_told_from_those_that_are_downloaded(workplace, tmp_path):
+    set_params(workplace, mirror=str(tmp_path / "mirror"))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "train-images-idx3-ubyte.gz").touch()
+    graph = Graph(load(scale="paper"))
+    needed = plan.data_needed(
+        graph, [Job("fetch", "mnist", 0), Job("fetch", "imagenet", 0), Job("shard", "svhn", 0)]
+    )
+    assert [each["file"] for each in needed if each["from"]] == [
+        "train-labels-idx1-ubyte.gz",
+        "t10k-images-idx3-ubyte.gz",
+        "t10k-labels-idx1-ubyte.gz",
+    ]
+    assert [each["file"] for each in needed if not each["from"]] == list(SOURCES["imagenet"].files)
+    planned = {
+        "targets": ["all"],
+        "scale": "paper",
+        "jobs": [dataclasses.asdict(Job("fetch", "imagenet", 0))],
+        "machine": "",
+        "cores": 1,
+        "seconds": 1,
+        "wall_seconds": 1,
+        "gpu_seconds": {},
+        "disk": 0,
+        "download": 0,
+        "data": needed,
+    }
+    said = plan.shown(planned)
+    assert (
+        "MISSING, imagenet: ILSVRC2012_img_train.tar, 148 GB: get it, and put it into the folder that params.yaml names under 'mirror:', or into data/raw/imagenet"
+        in said
+    )
+    assert "mnist: t10k-images-idx3-ubyte.gz, 1.65 MB, from http" in said
+
+
+def test_a_tree_of_imagenets_pictures_needs_no_archive(workplace):
+    Path("data/raw/imagenet/val/n01440764").mkdir(parents=True)
+    needed = plan.data_needed(Graph(load(scale="paper")), [Job("fetch", "imagenet", 0)])
+    assert [each["file"] for each in needed] == ["ILSVRC2012_img_train.tar"]
+
+
+def test_every_official_file_is_one_that_fetch_knows():
+    for name, source in SOURCES.items():
+        assert set(source.files) <= official().keys(), name
+        assert bool(source.files) == (name != "folder")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "images"),
+    [
+        ("finetune", "stl10-gaussian", 1000),  # a fold
+        ("finetune", "mnist-cnn-1k", 1000),
+        ("pretrain", "imagenet-full", 1_281_167),
+        ("pretrain", "imagenet-animal", 93_000),
+    ],
+)
+def test_an_epoch_has_the_images_that_the_paper_took(workplace, stage, name, images):
+    assert cost.learnt_from(Graph(load(scale="paper")).training(stage, name, 0)) == images
+
+
+def test_the_longest_chain_waits_for_what_it_needs():
+    jobs = [
+        Job("shard", "a", 0, seconds=1),
+        Job("pretrain", "b", 0, seconds=5, needs=["shard a 0"]),
+        Job("pretrain", "c", 0, seconds=7),
+        Job("finetune", "d", 0, seconds=2, needs=["pretrain b 0", "shard gone 0"]),
+    ]
+    assert longest(jobs) == 8

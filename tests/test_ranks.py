@@ -1,0 +1,126 @@
+"""Several processes that share a training make of it what one does, and go on when one of them was lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import command, set_params
+
+from pipeline.data import Batch, Batches, Images, open_manifest
+from pipeline.devices import untaken
+from pipeline.graph import Graph
+from pipeline.learn import learn, load_parts
+from pipeline.objectives import corrupted
+from pipeline.params import load
+from pipeline.ranks import part
+from pipeline.shard import shard
+
+FULL = "imagenet-full"
+SHARED = (
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "-m",
+    "pipeline.pretrain",
+    FULL,
+)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_the_parts_of_a_batch_are_the_batch(ranks):
+    for count in (7, 16, 64):
+        mine = [np.arange(count)[part(count, rank=rank, ranks=ranks)] for rank in range(ranks)]
+        assert np.concatenate(mine).tolist() == list(range(count))
+        assert max(map(len, mine)) - min(map(len, mine)) <= 1
+
+
+def test_a_batch_with_fewer_images_than_processes_is_refused():
+    with pytest.raises(ValueError, match="a batch of 2 has no part for each of 3 processes"):
+        part(2, rank=0, ranks=3)
+
+
+@pytest.fixture
+def ready(workplace):
+    """Shards for a short pre-training in fp32, whose every step leaves a checkpoint."""
+    set_params(workplace, engine__checkpoint_seconds=0, engine__precision="fp32", scales__smoke__epochs=8)
+    shard(Graph(load()).shards("imagenet"))
+    return Graph(load()).training("pretrain", FULL, 0)
+
+
+def test_each_process_gets_its_own_images_cropped_and_spoiled_as_one_would(ready, monkeypatch):
+    images = Images(open_manifest(ready.shards.manifest, "train"), stream_above_gb=8)
+    batches = Batches(images, np.arange(48), ready.spec.augment, batch=15, seed=0)
+
+    def seen(batch: Batch) -> torch.Tensor:
+        return corrupted(batch, ready.spec, torch.Generator().manual_seed(1))
+
+    whole = batches.at(1, torch.device("cpu"))
+    for ranks in (2, 4):
+        parts = []
+        for rank in range(ranks):
+            monkeypatch.setattr(
+                "pipeline.ranks.part",
+                lambda count, rank=rank, ranks=ranks: part(count, rank=rank, ranks=ranks),
+            )
+            parts.append(batches.at(1, torch.device("cpu")))
+        assert torch.equal(torch.cat([each.index for each in parts]), whole.index)
+        assert torch.equal(torch.cat([each.centred for each in parts]), whole.centred)
+        assert torch.equal(torch.cat([seen(each) for each in parts]), seen(whole))
+
+
+def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, ready):
+    learn(Graph(load()), "pretrain", FULL, 0)
+    alone, record = load_parts(ready), json.loads(ready.record.read_text())
+    ready.weights.unlink()
+    checkpoint = ready.folder / "checkpoint.pt"
+
+    run = subprocess.Popen([sys.executable, *SHARED], cwd=workplace, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not checkpoint.exists():
+        assert run.poll() is None, run.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    os.kill(second_of(run.pid), signal.SIGKILL)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 1
+    assert not ready.weights.exists()
+    assert f"pretrain {FULL}: process 0 of 2 lost the others" in said
+    assert "the same command goes on from the last checkpoint" in said
+
+    said = command(sys.executable, *SHARED, folder=workplace).stderr
+    assert "goes on at step" in said
+    assert not checkpoint.exists()
+    shared = json.loads(ready.record.read_text())
+    assert shared["steps"] == record["steps"]
+    assert shared["epoch_losses"] == pytest.approx(record["epoch_losses"], rel=1e-4)
+    for name, tensors in load_parts(ready).items():
+        for key, tensor in tensors.items():
+            assert torch.allclose(tensor.float(), alone[name][key].float(), rtol=1e-2, atol=1e-4), (
+                f"{name}.{key}"
+            )
+
+
+def second_of(agent: int) -> int:
+    """The process of rank 1, a child of the one that torchrun is."""
+    for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
+        if "RANK=1" in Path(f"/proc/{child}/environ").read_text().split("\0"):
+            return int(child)
+    raise AssertionError("no process has rank 1")
+
+
+def test_who_comes_takes_a_device_that_nobody_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("pipeline.devices._held", [])
+    names = ["GPU-one", "GPU-two", "GPU-three"]
+    assert [untaken(names[:2]), untaken(names[1:]), untaken(names)] == [0, 0, 2]
+    assert untaken(names) in range(3)  # all are taken: any
+    assert untaken(["GPU-two", "GPU-four"]) == 1
