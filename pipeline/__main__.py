@@ -16,6 +16,7 @@ STAGES = {
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
+    "report": "all that was made so far as one page, and how the rest is made",
     "track": "MLflow gets what was not handed over yet",
 }
 
