@@ -65,8 +65,7 @@ def raw_of(w):
 
 def name_of(shown):
     """As the stages call it: table6 of the main paper, masci2011/table1 of another."""
-    paper, key = {**TABLES, **FIGURES, **NETWORKS}[f"results/{shown}"]
-    return key if paper == papers.MAIN else f"{paper}/{key}"
+    return papers.called(*{**TABLES, **FIGURES, **NETWORKS}[f"results/{shown}"])
 
 
 def outdated(name, stale):
@@ -205,6 +204,7 @@ rule render:
     input:
         rules.all.input,
         "results/metrics.json",
+        "results/report.html",
 
 
 for paper in papers.papers():
@@ -334,6 +334,19 @@ rule summary:
         "results/logs/summary.log",
     shell:
         "python -m pipeline.summary > {log} 2>&1"
+
+
+rule report:
+    input:
+        rules.all.input,
+    output:
+        "results/report.html",
+    log:
+        "results/logs/report.log",
+    params:
+        scale=settings.scale,
+    shell:
+        "python -m pipeline.report --scale {params.scale} > {log} 2>&1"
 
 
 rule architecture:

@@ -17,6 +17,7 @@ STAGES = {
     "figure": "the paper's figures from our measurements",
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
+    "report": "all that was made so far as one page, and how the rest is made",
     "track": "MLflow gets what was not handed over yet",
 }
 

@@ -9,7 +9,7 @@ from pipeline.command import run_rendering
 from pipeline.datasets import SOURCES
 from pipeline.files import write_text
 from pipeline.graph import Graph, Training
-from pipeline.papers import find, target
+from pipeline.papers import find, numbered, target
 from pipeline.table import grid
 
 COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
@@ -46,7 +46,7 @@ def architecture(graph: Graph, name: str) -> None:
     writer.writerows(lines)
     head = ["network", "layer", "output", "parameters", "MFLOP"]
     body = [[line[column] for column in COLUMNS[:5]] for line in lines]
-    title = f"## {key.capitalize().replace('able', 'able ')}: {wanted.title}\n\n"
+    title = f"## {numbered(key)}: {wanted.title}\n\n"
     title += f"At scale {graph.params.scale}.\n\n"
     write_text(target(paper, key).with_suffix(".md"), title + grid(head, body))
     write_text(target(paper, key).with_suffix(".csv"), buffer.getvalue())

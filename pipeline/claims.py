@@ -107,9 +107,7 @@ def above(options: Above, values: Any) -> list[Compared]:
     difference = statistics.fmean(found)
     if len(found) == 1:
         return [(difference, math.nan, math.nan)]
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(found) - 1)) * statistics.stdev(found) / math.sqrt(len(found))
+    half = comparison.half_width(statistics.stdev(found), len(found))
     return [(difference, difference - half, difference + half)]
 
 

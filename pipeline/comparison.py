@@ -28,3 +28,10 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, flo
 
     found = spearmanr(a, b)
     return float(found.statistic), float(found.pvalue)
+
+
+def half_width(sd: float, n: int) -> float:
+    """From a mean of n values to either end of its 95 % interval, by Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n)

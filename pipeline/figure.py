@@ -13,7 +13,7 @@ from pipeline.command import run_rendering
 from pipeline.drawings import masci
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Figure, find, target
+from pipeline.papers import Figure, find, numbered, target
 from pipeline.table import from_files, names, value_of
 
 # Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
@@ -61,7 +61,7 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     bands = ", bands one standard deviation" if wanted.draw.name in ("curves", "bars", "trend") else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
     return (
-        f"{key.capitalize().replace('igure', 'igure ')} of {paper}: {wanted.title}. The paper: {wanted.says} "
+        f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
         f"Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
     )
 

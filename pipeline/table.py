@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.command import answered
 from pipeline.files import read_json, write_text
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Cell, Table, check, find, papers, target
+from pipeline.papers import Cell, Table, check, find, numbered, papers, target
 from pipeline.params import load
 
 COLUMNS = (
@@ -166,7 +166,7 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     warning = " **A smoke run checks the pipeline; it reproduces nothing.**" if smoke else ""
     facts = papers()[paper]
     return (
-        f"## {key.capitalize().replace('able', 'able ')}: {layout.title}\n\n"
+        f"## {numbered(key)}: {layout.title}\n\n"
         f"{facts.authors.split(',')[0]} et al., {facts.where}. {layout.note}\n"
         f"Each cell: paper | {made_of}.{warning}\n\n{grid(head, body)}"
     )

@@ -84,7 +84,7 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
     header = {
         "stage": work.stage if isinstance(work, Training) else "evaluate",
         "identity": work.identity,
-        "params": _flat(plain(work.spec)),
+        "params": flat(plain(work.spec)),
         "tags": {
             "run": label,
             "seed": str(training.seed),
@@ -110,12 +110,12 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
             follower.stdin.close()
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
     """A nested specification as MLflow's parameters: data.set, optimiser.adam.lr, …"""
     if isinstance(value, dict):
         parts: dict[str, str] = {}
         for name, each in value.items():
-            parts |= _flat(each, f"{prefix}.{name}" if prefix else name)
+            parts |= flat(each, f"{prefix}.{name}" if prefix else name)
         return parts
     return {prefix: value if isinstance(value, str) else json.dumps(value)}
 

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,10 +35,8 @@ def set_params(folder: Path, **changes) -> None:
     path.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """The project at a tiny smoke scale, in a folder of its own that is the current one."""
-    folder = tmp_path / "project"
+def laid_out(folder: Path) -> Path:
+    """The project at a tiny smoke scale, in a folder of its own."""
     folder.mkdir()
     for part in PARTS:
         source = ROOT / part
@@ -45,12 +45,23 @@ def workplace(tmp_path, monkeypatch):
         else:
             shutil.copy(source, folder / part)
     set_params(folder, **{f"scales__smoke__{name}": value for name, value in TINY.items()})
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (folder / "results").mkdir()
-    with FileLock(
-        folder / "results" / ".mlflow.lock"
-    ):  # whoever holds it is the one to deliver: nobody, here
+    return folder
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[Path]:
+    """In that folder, and out of MLflow's sight: whoever holds its lock delivers; nobody, here."""
+    with pytest.MonkeyPatch.context() as monkeypatch, FileLock(folder / "results" / ".mlflow.lock"):
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    """The project in a folder of its own that is the current one."""
+    with working_in(laid_out(tmp_path / "project")) as folder:
         yield folder
 
 
@@ -72,7 +83,8 @@ def keep_only(folder: Path, table: str) -> None:
     (papers / "dong2016.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
     outs = stages["stages"]["render"]["outs"]
-    stages["stages"]["render"]["outs"] = [out for out in outs if f"results/{table}.csv" in out]
+    kept = {f"results/{table}.csv", "results/report.html"}
+    stages["stages"]["render"]["outs"] = [out for out in outs if kept & set(out)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
 
 

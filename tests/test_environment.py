@@ -32,7 +32,7 @@ def test_every_import_is_a_dependency():
 
 def test_reading_params_imports_nothing_heavy(workplace):
     code = (
-        "import pipeline.papers, pipeline.table, pipeline.claims, pipeline.figure, sys; "
+        "import pipeline.papers, pipeline.table, pipeline.claims, pipeline.figure, pipeline.report, sys; "
         "print([name for name in ('torch', 'pandas', 'mlflow', 'matplotlib', 'scipy') if name in sys.modules])"
     )
     assert command(sys.executable, "-c", code, folder=workplace).stdout.strip() == "[]"
@@ -56,9 +56,10 @@ def test_the_overview_names_stages_papers_and_targets(workplace):
         "table",
         "figure",
         "claims",
+        "report",
+        "plan",
         "track",
         "clean",
-        "plan",
     ],
 )
 def test_a_stage_says_how_it_is_called(workplace, stage):

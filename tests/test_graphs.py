@@ -193,10 +193,13 @@ def test_imagenet_that_is_not_there_is_asked_for_in_one_line(workplace):
     assert "ILSVRC2012_img_train.tar" in done.stderr
 
 
-def test_dvc_asks_for_every_table(workplace):
+def test_dvc_asks_for_every_table_and_the_report(workplace):
     import yaml
 
     from pipeline.papers import targets
 
     outs = yaml.safe_load((workplace / "dvc.yaml").read_text())["stages"]["render"]["outs"]
-    assert {next(iter(out)) for out in outs} == {f"{path}.csv" for path in targets()}
+    assert {next(iter(out)) for out in outs} == {
+        "results/report.html",
+        *(f"{path}.csv" for path in targets()),
+    }

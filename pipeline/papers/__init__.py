@@ -1,5 +1,6 @@
 """What the papers printed, and which runs answer it: facts, one file a paper, checked like params.yaml."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -241,6 +242,16 @@ def paper_of(name: str) -> Paper:
 
 def target(paper: str, name: str) -> Path:
     return (RESULTS if paper == MAIN else RESULTS / paper) / name
+
+
+def called(paper: str, key: str) -> str:
+    """As the stages call it: table6 of the main paper, masci2011/figure1 of another."""
+    return key if paper == MAIN else f"{paper}/{key}"
+
+
+def numbered(key: str) -> str:
+    """table6 as one reads it: Table 6."""
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", key).capitalize()
 
 
 def find(kind: str, name: str) -> tuple[str, str, Any]:

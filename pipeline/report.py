@@ -1,0 +1,86 @@
+"""report: all that was made so far as one page; of what was not, the command that makes it."""
+
+import argparse
+import base64
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline import papers
+from pipeline.command import answered
+from pipeline.files import write_text
+from pipeline.graph import RESULTS
+from pipeline.page.cells import MARKS
+from pipeline.page.parts import Part, Shelf
+from pipeline.params import Params, load
+
+TEMPLATES = Path(__file__).parent / "page"
+REPORT = RESULTS / "report.html"
+
+
+def report(params: Params) -> None:
+    """Write results/report.html: one file that loads nothing from elsewhere."""
+    shelf = Shelf(params)
+    shown = {name: (facts, shelf.parts(name, facts)) for name, facts in papers.papers().items()}
+    scales = {part.scale for _, parts in shown.values() for part in parts if part.scale}
+    values = {
+        "papers": shown,
+        "counts": {name: counts(parts) for name, (_, parts) in shown.items()},
+        "runs": shelf.runs.shown(),
+        "marks": MARKS.values(),
+        "capped": sorted(scale for scale in scales if not shelf.whole(scale)),
+        "procedural": [name for name, scale in params.scales.items() if scale.procedural],
+        "scale": params.scale,
+    }
+    write_text(REPORT, page(values))
+
+
+def counts(parts: list[Part]) -> dict[str, str]:
+    """How much of each kind was made; of claims, how many have which verdict."""
+    found = {}
+    for name, kinds in (("tables", ("table", "networks")), ("figures", ("figure",))):
+        own = [part for part in parts if part.kind in kinds]
+        found[name] = f"{sum(part.state != 'missing' for part in own)} of {len(own)}" if own else "none"
+    verdicts = [
+        each["verdict"] or "not tried" for part in parts if part.kind == "claims" for each in part.body
+    ]
+    order = ("confirmed", "refuted", "undecided", "not tried")
+    found["claims"] = ", ".join(f"{verdicts.count(each)} {each}" for each in order if each in verdicts)
+    return found
+
+
+def page(values: dict[str, Any]) -> str:
+    """All that is filled in is escaped; no script but the page's own may run, and no address be asked."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["signed"] = lambda value: f"{value:+.2f}".replace("-", "−")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html").render(**values, style=style, script=script, digest=digest)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=__doc__)
+    parser.add_argument("--scale", default=None, help="of what is missing; what is there has its own")
+    given = parser.parse_args()
+
+    def act() -> None:
+        params = load(scale=given.scale)
+        papers.check(params)
+        report(params)
+        print(f"{REPORT.absolute().as_uri()}")
+
+    sys.exit(answered("report", act))
+
+
+if __name__ == "__main__":
+    main()

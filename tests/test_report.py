@@ -1,0 +1,250 @@
+"""The report shows whatever was made as one page, says what is missing, and never a smoke number as a reproduction."""
+
+import json
+import re
+import shutil
+
+import browser
+import pytest
+from conftest import command, keep_only, laid_out, set_params, working_in
+
+from pipeline import papers
+from pipeline.evaluate import evaluate
+from pipeline.figure import figure
+from pipeline.graph import Graph
+from pipeline.learn import learn
+from pipeline.page.cells import agreement, decimals, shown
+from pipeline.page.parts import Shelf
+from pipeline.page.runs import curve, duration
+from pipeline.papers import Cell
+from pipeline.params import load
+from pipeline.report import REPORT, report
+from pipeline.shard import shard
+from pipeline.table import table
+
+needs_chromium = pytest.mark.skipif(
+    browser.found() is None, reason="no Chromium here (apt-get install chromium)"
+)
+
+FULL = {"paper": "90", "mean": "90.3", "sd": "0.2", "n": "3", "dataset": "cifar10", "state": "measured"}
+ENTER, ESCAPE, TAB = {"key": "Enter", "code": 13}, {"key": "Escape", "code": 27}, {"key": "Tab", "code": 9}
+
+
+@pytest.mark.parametrize(
+    ("changes", "whole", "mark"),
+    [
+        ({}, True, "agrees"),  # half the 95 % interval of three: 4.303 x 0.2 / sqrt(3) = 0.497
+        ({"mean": "90.6"}, True, "near"),
+        ({"sd": "", "n": "1"}, True, "near"),
+        ({"mean": "92"}, True, "above"),
+        ({"mean": "88"}, True, "below"),
+        ({"paper": ""}, True, "alone"),
+        ({"state": "substitute"}, True, "substitute"),
+        ({}, False, "capped"),
+        ({"dataset": "procedural"}, False, "drawn"),
+        ({"dataset": "procedural"}, True, "drawn"),
+    ],
+)
+def test_only_what_was_done_in_full_on_the_papers_data_is_compared(changes, whole, mark):
+    assert agreement({**FULL, **changes}, whole=whole) == mark
+
+
+def test_a_column_has_as_many_digits_as_the_paper_prints():
+    cells = [Cell(paper=value, of="a.b.c", metric="psnr") for value in (22.19, 23.5, 23.87)]
+    line = {
+        "mean": "23.456",
+        "sd": "0.1234",
+        "delta": "-0.044",
+        **{k: FULL[k] for k in ("n", "dataset", "state")},
+    }
+    found = shown(cells[1], {**line, "paper": "23.5"}, decimals=decimals(cells), whole=True)
+    assert (found.paper, found.ours, found.spread, found.delta) == ("23.50", "23.46", "0.12", "−0.04")
+    assert decimals([Cell(paper=80.0, of="a.b.c", metric="psnr")]) == 0
+    assert decimals([Cell(of="a.b.c", metric="psnr")]) == 2
+
+
+def test_a_curve_goes_from_its_first_epoch_to_its_last_and_from_its_greatest_loss_to_its_least():
+    drawn = curve([[4.0, 2.0, 1.0], [3.0, 2.0, 1.5]])
+    assert (drawn.low, drawn.high, drawn.epochs) == (1.0, 4.0, 3)
+    assert drawn.lines[0].split() == ["0.0,0.0", "230.0,86.7", "460.0,130.0"]
+    assert curve([[]]) is None
+
+
+def test_a_duration_is_told_in_what_one_counts_it_by():
+    assert [duration(each) for each in (5.25, 600, 3 * 3600 + 240)] == ["5.2 s", "10 min", "3 h 4 min"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project where one table and one figure were made by real runs, and the report of it."""
+    with working_in(laid_out(tmp_path_factory.mktemp("report") / "project")) as folder:
+        graph = Graph(load())
+        for name in ("stl10", "voc2007"):
+            shard(graph.shards(name))
+        learn(graph, "pretrain", "stl10-small", 0)
+        for name in ("stl10-gaussian", "stl10-ours"):
+            learn(graph, "finetune", name, 0)
+            evaluate(graph, f"finetune.{name}.centre", 0)
+        evaluate(graph, "pretrain.stl10-small.restore", 0)
+        table(graph, "table5")
+        figure(graph, "figure10")
+        report(load())
+        yield folder
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    shutil.copytree(made, tmp_path / "copy", ignore=shutil.ignore_patterns("data"))
+    with working_in(tmp_path / "copy") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    if browser.found() is None:
+        pytest.skip("no Chromium here (apt-get install chromium)")
+    with browser.opened(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tab(page):
+    """The browser as a reader finds it at first."""
+    page.errors.clear()
+    page.requests.clear()
+    page.size(*browser.DESKTOP)
+    page.media()
+    return page
+
+
+def test_one_table_alone_is_shown_and_all_that_is_missing_has_its_command(made):
+    text = REPORT.read_text()
+    assert "80.60" in text
+    measured = json.loads(
+        next(made.glob("results/runs/smoke/evaluate/finetune.stl10-ours.*/*/metrics.json")).read_text()
+    )
+    assert f"{measured['metrics']['accuracy']:.2f}" in text
+    missing = set(re.findall(r"<code>snakemake --cores all (results/\S+)</code>", text))
+    made_here = {"results/table5.csv", "results/figure10.png"}
+    targets = {f"{each}.csv" for kind in ("tables", "architectures") for each in papers.targets(kind)}
+    targets |= {f"{each}.png" for each in papers.targets("figures")}
+    targets |= {
+        str(papers.target(paper, "claims.csv")) for paper, facts in papers.papers().items() if facts.claims
+    }
+    assert missing == targets - made_here
+
+
+def test_the_same_results_give_the_same_page(made):
+    before = REPORT.read_bytes()
+    report(load())
+    assert REPORT.read_bytes() == before
+
+
+def test_a_table_is_outdated_once_params_ask_for_other_values(copied):
+    def state():
+        parts = Shelf(load()).parts("dong2016", papers.papers()["dong2016"])
+        return {part.name: part.state for part in parts}
+
+    assert state()["Table 5"] == state()["Figure 10"] == "made"
+    assert state()["Table 6"] == "missing"
+    set_params(copied, **{"pretrain__stl10-small__optimiser__adam__lr": 3.0e-4})
+    assert state()["Table 5"] == state()["Figure 10"] == "outdated"
+
+
+def test_runs_that_are_not_on_the_disk_are_asked_for(copied):
+    shutil.rmtree(copied / "results" / "runs")
+    report(load())
+    text = REPORT.read_text()
+    assert "80.60" in text
+    assert "Not on this disk" in text
+
+
+@needs_chromium
+def test_no_link_leads_nowhere_and_nothing_is_loaded_from_elsewhere(made, tab):
+    tab.goto(REPORT.absolute().as_uri())
+    dead = "[...document.links].filter(a => !document.getElementById(a.hash.slice(1))).map(a => a.href)"
+    assert tab.js(dead) == []
+    assert tab.js("document.links.length") > 30
+    assert tab.js("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size") == tab.js(
+        "document.querySelectorAll('[id]').length"
+    )
+    assert tab.js("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
+    assert {each.partition(":")[0] for each in tab.requests} <= {"file", "data", "about"}
+    assert tab.errors == []
+
+
+@needs_chromium
+def test_a_number_leads_to_its_run_and_back_by_keyboard_alone(made, tab):
+    tab.goto(REPORT.absolute().as_uri())
+    tab.js("document.querySelector('#dong2016-table5 .ours a').focus()")
+    place = tab.js("scrollY")
+    tab.press(**ENTER)
+    tab.until("document.querySelector('.run:target')")
+    said = tab.js("document.querySelector('.run:target').innerText")
+    record = json.loads(next(made.glob("results/runs/smoke/finetune/stl10-ours/*/run.json")).read_text())
+    for wanted in ("finetune.stl10-ours.centre", "optimiser.adam.lr", "0.0001", record["data_sha256"][:16],
+                   record["commit"], record["machine"]["device"], "metrics.json --config scale=smoke"):  # fmt: skip
+        assert wanted in said
+    assert tab.js("document.querySelectorAll('.run:target polyline').length") == 1
+    assert tab.js("document.activeElement.matches('.run:target')")
+    tab.js("document.querySelector('.run:target a[href^=\"#run-\"]').click()")
+    tab.until("document.querySelector('.run:target h3').textContent == 'pretrain.stl10-small'")
+    tab.press(**ESCAPE)
+    tab.until("document.querySelector('.run:target h3').textContent.startsWith('finetune')")
+    tab.press(**ESCAPE)
+    tab.until("!document.querySelector('.run:target')")
+    tab.until("document.activeElement.matches('#dong2016-table5 .ours a')")
+    assert tab.js("scrollY") == place
+    assert tab.errors == []
+
+
+@needs_chromium
+def test_no_smoke_number_looks_like_a_reproduction(made, tab):
+    tab.goto(REPORT.absolute().as_uri())
+    assert "they reproduce nothing" in tab.js("document.querySelector('.warning').innerText")
+    numbers = "[...document.querySelectorAll('.results .ours a')].map(a => a.parentElement.className.trim())"
+    assert tab.js(numbers) == ["ours other"] * 2
+
+
+@needs_chromium
+def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, tab):
+    tab.goto(REPORT.absolute().as_uri())
+    shade = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
+    assert tab.js(shade) > 240
+    tab.media(dark=True)
+    assert tab.js(shade) < 40
+    tab.media(kind="print")
+    assert tab.js("getComputedStyle(document.querySelector('nav')).display") == "none"
+    tab.media()
+    tab.size(*browser.PHONE)
+    tab.goto(REPORT.absolute().as_uri())
+    assert tab.js("document.documentElement.scrollWidth") <= browser.PHONE[0]
+    tab.js("document.querySelector('.ours a').click()")
+    tab.until("document.querySelector('.run:target')")
+    width = "document.querySelector('.run:target').getBoundingClientRect().width"
+    assert tab.js(width) == browser.PHONE[0]
+    assert tab.errors == []
+
+
+BAD = "<img src=x onerror=hit()><script>hit()</script>\"' {{ 7 * 7 }}"
+
+
+@needs_chromium
+def test_what_comes_from_outside_is_text(copied, tab):
+    """Labels of a paper, and what a run's record says of its machine."""
+    keep_only(copied, "table5")
+    path = copied / "pipeline" / "papers" / "dong2016.yaml"
+    content = json.dumps(BAD)
+    path.write_text(
+        path.read_text().replace("The state of the art on STL-10", content).replace("Swersky et al.", content)
+    )
+    for file in copied.glob("results/runs/smoke/*/*/*/*.json"):
+        found = json.loads(file.read_text())
+        file.write_text(json.dumps({**found, "machine": {**found["machine"], "device": BAD}, "commit": BAD}))
+    command("python", "-m", "pipeline.report", folder=copied)
+    tab.goto(REPORT.absolute().as_uri())
+    assert tab.js("document.querySelector('#dong2016-table5 h3').innerText").endswith(BAD)
+    assert tab.js("document.querySelector('#dong2016-table5 tbody th').innerText") == BAD
+    assert BAD in tab.js("document.querySelector('.run').textContent")
+    assert tab.js("document.querySelectorAll('[onerror], img[src=x], body script').length") == 1
+    assert tab.errors == []
