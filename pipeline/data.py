@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,7 @@ class Batch:
     label: Tensor
     mask: Tensor | None
     index: Tensor
+    labelled: int | None = None  # the first so many have a label; None: all
 
     @property
     def x(self) -> Tensor:
@@ -208,7 +209,7 @@ class Images:
         statistics: Manifest | None = None,
         raw: bool = False,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.stream_above_gb = manifest, stream_above_gb
         gigabytes = manifest.count * manifest.image_bytes / 2**30
         self.streamed = gigabytes > stream_above_gb and len(manifest.windows) > 1
         self._held: dict[int, Pixels | Future] = {}
@@ -373,6 +374,24 @@ class Batches:
         windows = self.images.window_of(order[position:])
         later = windows[windows != windows[0]] if len(windows) else windows
         return int(later[0]) if len(later) else None
+
+
+class Mixed:
+    """The batches of two trainings as one, half and half, for as long as the second one's epochs last."""
+
+    def __init__(self, labelled: Batches, unlabelled: Batches) -> None:
+        self.labelled, self.unlabelled = labelled, unlabelled
+        self.steps = unlabelled.steps
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        one, other = self.labelled.at(step, device), self.unlabelled.at(step, device)
+        return replace(
+            one,
+            centred=torch.cat([one.centred, other.centred]),
+            label=torch.cat([one.label, torch.full_like(other.label, -1)]),
+            index=torch.cat([one.index, other.index]),
+            labelled=len(one.label),
+        )
 
 
 def cut(

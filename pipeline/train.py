@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.command import Stopped
-from pipeline.data import Batch, Batches
+from pipeline.data import Batch, Batches, Mixed
 from pipeline.files import write_whole
 from pipeline.optimise import OPTIMISERS, SCHEDULES, Optimiser
 from pipeline.params import Engine, Run
@@ -52,7 +52,7 @@ class State:
 def fit(
     model: nn.Module,
     loss_of: Callable[[Batch, torch.Generator], Tensor],
-    batches: Batches,
+    batches: Batches | Mixed,
     spec: Run,
     *,
     seed: int,
@@ -63,6 +63,8 @@ def fit(
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
 ) -> State:
     """Train for `spec.epochs`; interrupted at any moment, the same call goes on to the same end."""
+    for part in spec.freeze:
+        getattr(model, part).requires_grad_(False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = OPTIMISERS[spec.optimiser.name](parameters, spec.optimiser.options)
     checkpoint, state = folder / "checkpoint.pt", State()
@@ -73,6 +75,8 @@ def fit(
     unread: list[Tensor] = []
     read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
     model.train()
+    for part in spec.freeze:
+        getattr(model, part).eval()  # BatchNorm, too, stays as it is
 
     def save() -> None:
         _save(checkpoint, model, optimiser, state, owner)
