@@ -193,6 +193,7 @@ class Batch:
     index: Tensor
     place: int = 0  # of the first of them, where this is a process's own part of a batch
     whole: int = 0  # images in that batch
+    labelled: int | None = None  # the first so many have a label; None: all
 
     @property
     def x(self) -> Tensor:
@@ -214,7 +215,7 @@ class Images:
         statistics: Manifest | None = None,
         raw: bool = False,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.stream_above_gb = manifest, stream_above_gb
         gigabytes = manifest.count * manifest.image_bytes / 2**30
         self.streamed = gigabytes > stream_above_gb and len(manifest.windows) > 1
         self._held: dict[int, Pixels | Future] = {}
@@ -384,6 +385,25 @@ class Batches:
         windows = self.images.window_of(order[position:])
         later = windows[windows != windows[0]] if len(windows) else windows
         return int(later[0]) if len(later) else None
+
+
+class Mixed:
+    """The batches of two trainings as one, half and half, for as long as the second one's epochs last."""
+
+    def __init__(self, labelled: Batches, unlabelled: Batches) -> None:
+        self.labelled, self.unlabelled = labelled, unlabelled
+        self.steps = unlabelled.steps
+
+    def at(self, step: int, device: torch.device) -> Batch:
+        one, other = self.labelled.at(step, device), self.unlabelled.at(step, device)
+        return replace(
+            one,
+            centred=torch.cat([one.centred, other.centred]),
+            label=torch.cat([one.label, torch.full_like(other.label, -1)]),
+            index=torch.cat([one.index, other.index]),
+            labelled=len(one.label),
+            whole=one.whole + other.whole,
+        )
 
 
 def cut(

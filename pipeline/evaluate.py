@@ -20,6 +20,8 @@ from pipeline.files import read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
 from pipeline.models import masci
+from pipeline.models import swwae as what_where
+from pipeline.notation import Pool
 from pipeline.objectives import corrupted
 from pipeline.progress import Progress
 from pipeline.train import chance, precision
@@ -292,6 +294,82 @@ def svm(
     return {"error": 100 * error}
 
 
+def swwae(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """The errors of what it says, and how it restores images, as far as it has learnt to do either."""
+    assert isinstance(model, what_where.AutoEncoder)
+    options, size = measurement.training.spec.objective.options, measurement.training.spec.augment.crop
+    found: dict[str, Any] = {}
+    if options.nll:
+        found |= classify(model, images, indices, measurement, device)
+    if options.l2rec:
+        pairs = [
+            (batch.pixels(batch.x), batch.pixels(model.restored(batch.x)))
+            for batch in batches(images, indices, size, device)
+        ]
+        clean, restored = (torch.cat(each) for each in zip(*pairs, strict=True))
+        found["psnr"] = float(metrics.psnr(clean, restored).mean())
+        if keep := measurement.spec.keep:
+            found |= {"image": _pictures(clean[:keep]), "restored": _pictures(restored[:keep])}
+    return found
+
+
+AXES = {"horizontal": 0, "vertical": 1}  # of `where`: x, then y
+
+
+def shift(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """How the last pooling's `what` and `where` (in pixels of the image) follow when images are moved."""
+    assert isinstance(model, what_where.AutoEncoder)
+    protocol, size = measurement.spec, measurement.training.spec.augment.crop
+    assert protocol.measure is not None
+    most = protocol.measure.options.pixels
+    *below, last = (layer.size for layer in model.encoder.layers if isinstance(layer, Pool))
+    unit = math.prod(below) * (last - 1) / 2  # of `where`, which goes from -1 to 1
+    place = max(i for i, layer in enumerate(model.encoder.layers, start=1) if isinstance(layer, Pool))
+    whats: dict[tuple[str, int], list[Tensor]] = {}
+    wheres: dict[tuple[str, int], list[Tensor]] = {}
+    pictures: dict[str, Tensor] = {}
+    for number, batch in enumerate(batches(images, indices, size, device)):
+        for direction, axis in AXES.items():
+            for by in range(-most, most + 1):
+                x = moved(batch, **{direction: by})
+                maps, places = model.encoder.maps(x)
+                whats.setdefault((direction, by), []).append(maps[place].float().flatten(1).cpu())
+                answered = unit * places[-1].float().flatten(1, 3).cpu()
+                wheres.setdefault((direction, by), []).append(answered)
+                if number == 0 and axis == 0 and by in (-most, 0, most):
+                    name = f"moved by {by:+}" if by else "restored"
+                    pictures[name] = batch.pixels(model.decoder(maps, places)[-1][1])
+        if number == 0:
+            pictures["image"] = batch.pixels(batch.x)
+    what, where = ({name: torch.cat(each) for name, each in held.items()} for held in (whats, wheres))
+    found: dict[str, Any] = {name: _pictures(each[: protocol.keep]) for name, each in pictures.items()}
+    still = what["horizontal", 0]
+    plane = int(still.mean(dim=0).argmax())  # the one that is shown
+    for direction, axis in AXES.items():
+        ends = torch.cat([what[direction, -most], what[direction, most]])
+        found[f"what_correlation_{direction}"] = metrics.correlation(torch.cat([still, still]), ends)
+        answers = {
+            by: (where[direction, by] - where[direction, 0])[still > 0] for by in range(-most, most + 1)
+        }
+        for name, coordinate in (("along", axis), ("across", 1 - axis)):
+            slope, fit = metrics.line_through_zero({by: each[:, coordinate] for by, each in answers.items()})
+            found |= {f"where_slope_{name}_{direction}": slope, f"where_fit_{name}_{direction}": fit}
+        for by in (-most, 0, most):
+            found[f"what {direction} {by:+}"] = what[direction, by][:, plane].numpy()
+            found[f"where {direction} {by:+}"] = where[direction, by][:, plane].numpy()
+    return found
+
+
+def moved(batch: Batch, *, horizontal: int = 0, vertical: int = 0) -> Tensor:
+    """The images as networks see them, so many pixels to the right and down; black comes in."""
+    sides = (horizontal, -horizontal, vertical, -vertical)
+    return (nn.functional.pad(batch.centred + batch.mean, sides) - batch.mean) / batch.std
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "denoise": restore,
     "classify": classify,
@@ -300,6 +378,8 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "cae": cae,
     "activations": activations,
     "svm": svm,
+    "swwae": swwae,
+    "shift": shift,
 }
 
 

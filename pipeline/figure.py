@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.command import run_rendering
-from pipeline.drawings import masci
+from pipeline.drawings import masci, swwae
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Figure, find, numbered, target
@@ -72,14 +72,15 @@ def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
     return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 
-def axes_of(width: float = 5.5, height: float = 3.4) -> tuple[Any, Any]:
+def axes_of(width: float = 5.5, height: float = 3.4, *, columns: int = 1) -> tuple[Any, Any]:
     import matplotlib.pyplot as plt
 
-    drawn, axes = plt.subplots(figsize=(width, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    return drawn, axes
+    drawn, every = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    for axes in np.atleast_1d(every):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+    return drawn, every
 
 
 def curves(graph: Graph, wanted: Figure) -> Any:
@@ -111,21 +112,18 @@ def bars(graph: Graph, wanted: Figure) -> Any:
 
 def trend(graph: Graph, wanted: Figure) -> Any:
     options = wanted.draw.options
-    drawn, axes = axes_of()
-    for i, (name, points) in enumerate(options.lines.items()):
-        x = np.array([float(each) for each in points])
-        found = np.array([values(graph, label, options.metric) for label in points.values()])
-        axes.plot(x, found[:, 0], STYLES[i % 4], marker=MARKERS[i % 6], color=COLOURS[i % 8], label=name)
-        axes.fill_between(
-            x,
-            found[:, 0] - found[:, 1],
-            found[:, 0] + found[:, 1],
-            color=COLOURS[i % 8],
-            alpha=0.2,
-            linewidth=0,
-        )
-    axes.set(xlabel=options.x, ylabel=f"{options.metric.replace('_', ' ')} ({options.unit})")
-    axes.legend(frameon=False)
+    panels = options.panels or {"": tuple(options.lines)}
+    drawn, every = axes_of(5.5 if len(panels) == 1 else 4.2 * len(panels), columns=len(panels))
+    for (title, lines), axes in zip(panels.items(), every if len(panels) > 1 else [every], strict=True):
+        for i, name in enumerate(lines):
+            points = options.lines[name]
+            x = np.array([float(each) for each in points])
+            found = np.array([values(graph, label, options.metric) for label in points.values()])
+            mean, sd = found[:, 0], found[:, 1]
+            axes.plot(x, mean, STYLES[i % 4], marker=MARKERS[i % 6], color=COLOURS[i % 8], label=name)
+            axes.fill_between(x, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+        axes.set(xlabel=options.x, ylabel=f"{options.metric.replace('_', ' ')} ({options.unit})", title=title)
+        axes.legend(frameon=False)
     return drawn
 
 
@@ -179,6 +177,7 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
     "trend": trend,
     "pictures": pictures,
     "filters": masci.filters,
+    "responses": swwae.responses,
 }
 
 

@@ -5,14 +5,16 @@ import platform
 import subprocess
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pipeline import ranks, track
-from pipeline.data import Batches, Images, Manifest, open_manifest, subset
+from pipeline.data import Batches, Images, Manifest, Mixed, open_manifest, subset
 from pipeline.devices import device_at_hand
 from pipeline.files import drop_partials, write_json
 from pipeline.graph import Graph, Training
@@ -35,15 +37,14 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     files = [training.record, training.weights]
     story = track.run(training, manifest, commit=commit(), files=files) if ranks.FIRST else nullcontext()
     with ranks.joined(device), story as events:
-        state = State()
+        state, labelled = State(), np.array([], int)
         if training.spec.epochs:
             images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
-            indices = subset(images, training.spec.data, seed=seed)
-            batches = Batches(images, indices, training.spec.augment, batch=training.spec.batch, seed=seed)
+            labelled = subset(images, training.spec.data, seed=seed)
             state = fit(
                 model,
                 lambda batch, generator: loss(model, batch, training.spec, generator),
-                batches,
+                batches_of(training, images, labelled),
                 training.spec,
                 seed=seed,
                 owner=owner,
@@ -59,11 +60,33 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
             model,
             manifest,
             state,
+            labelled,
             seconds=time.time() - began,
             precision=precision(engine, device),
             device=device,
         )
         (training.folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batches | Mixed:
+    """Of labelled images; or half of these, half of all images of a split, whose labels are not looked at."""
+    data, batch, seed = training.spec.data, training.spec.batch, training.seed
+    if data.unlabelled is None:
+        return Batches(images, labelled, training.spec.augment, batch=batch, seed=seed)
+    if data.unlabelled == data.split:
+        others = subset(images, replace(data, labels=None, fold=False), seed=seed)
+        held = images
+    else:
+        manifest = open_manifest(training.shards.manifest, data.unlabelled)
+        held = Images(
+            manifest, stream_above_gb=images.stream_above_gb, statistics=images.manifest, raw=data.raw
+        )
+        others = np.arange(manifest.count)
+    half, apart = batch // 2, chance(seed, "unlabelled")
+    return Mixed(
+        Batches(images, labelled, training.spec.augment, batch=half, seed=seed),
+        Batches(held, others, training.spec.augment, batch=batch - half, seed=apart),
+    )
 
 
 def beginning(training: Training, manifest: Manifest) -> nn.Module:
@@ -72,6 +95,10 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
     initialise(
         model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
     )
+    for part in training.spec.freeze:
+        if not hasattr(model, part):
+            names = ", ".join(name for name, _ in model.named_children())
+            raise ValueError(f"{training.label}.freeze names {part!r}; its network has {names}")
     if training.start is not None:
         parts = load_parts(training.start)
         for part in training.spec.transfer:
@@ -80,10 +107,6 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
                     f"{training.label}.transfer names {part!r}; {training.start.label} has {', '.join(parts)}"
                 )
             getattr(model, part).load_state_dict(parts[part])
-    for part in training.spec.freeze:
-        if not hasattr(model, part):
-            names = ", ".join(name for name, _ in model.named_children())
-            raise ValueError(f"{training.label}.freeze names {part!r}; its network has {names}")
     return model
 
 
@@ -107,6 +130,7 @@ def _write(
     model: nn.Module,
     manifest: Manifest,
     state: State,
+    labelled: np.ndarray,
     *,
     seconds: float,
     precision: str,
@@ -126,6 +150,7 @@ def _write(
             "pairs": [list(pair) for pair in getattr(model, "pairs", ())],
             "steps": state.step,
             "epoch_losses": state.losses,
+            **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),
             "seconds": round(seconds, 2),
             "precision": precision,
             "machine": machine(device),

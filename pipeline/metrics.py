@@ -80,6 +80,21 @@ def mean_iou(confusion: Tensor) -> tuple[float, list[float]]:
     return float(each.nanmean()), each.tolist()
 
 
+def correlation(x: Tensor, y: Tensor) -> float:
+    """Pearson's, over all values; 0 where one side does not vary."""
+    x, y = (each.double().flatten() - each.double().mean() for each in (x, y))
+    scale = float(x.norm() * y.norm())
+    return float(x @ y) / scale if scale else 0.0
+
+
+def line_through_zero(answers: dict[int, Tensor]) -> tuple[float, float]:
+    """The slope of the answers' means against what they answer to, and the part that the line explains."""
+    x = torch.tensor([float(each) for each in answers], dtype=torch.float64)
+    y = torch.stack([each.double().mean() for each in answers.values()])
+    slope = float(x @ y / (x @ x))
+    return slope, 1 - float((y - slope * x).square().sum() / y.square().sum().clamp(min=1e-12))
+
+
 def linear_svm_error(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, c: float
 ) -> float:

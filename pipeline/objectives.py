@@ -9,7 +9,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from pipeline.corrupt import CORRUPTIONS
 from pipeline.data import Batch, Manifest
-from pipeline.models import dong, masci
+from pipeline.models import dong, masci, swwae
+from pipeline.notation import parse
 from pipeline.params import Run
 
 VOID = 255  # pixels of a mask that belong to no class
@@ -59,9 +60,39 @@ def stack_classifier(spec: Run, manifest: Manifest) -> nn.Module:
     return masci.Classifier(encoder, classes=len(manifest.classes), side=spec.augment.crop, hidden=hidden)
 
 
+def what_where(
+    spec: Run, manifest: Manifest, *, dropout: float = 0.0, conv_dropout: float = 0.0
+) -> tuple[swwae.Encoder, swwae.Head]:
+    options, classes = spec.network.options, len(manifest.classes)
+    if options.classes not in (None, classes):
+        raise ValueError(f"layers {options.layers!r} ends in {options.classes} units for {classes} classes")
+    layers = parse(options.layers)
+    encoder = swwae.Encoder(
+        layers,
+        channels=manifest.channels,
+        pooling=options.pooling,
+        beta=options.beta,
+        eps=spec.eps if options.norm else None,
+        dropout=conv_dropout,
+    )
+    return encoder, swwae.Head(layers, encoder, side=spec.augment.crop, dropout=dropout)
+
+
+def what_where_classifier(spec: Run, manifest: Manifest) -> nn.Module:
+    return swwae.Classifier(*what_where(spec, manifest, dropout=spec.objective.options.dropout))
+
+
+def what_where_autoencoder(spec: Run, manifest: Manifest) -> nn.Module:
+    options = spec.objective.options
+    return swwae.AutoEncoder(
+        *what_where(spec, manifest, dropout=options.dropout, conv_dropout=options.conv_dropout)
+    )
+
+
 CLASSIFIERS: dict[str, Callable[[Run, Manifest], nn.Module]] = {  # by network
     **dict.fromkeys(dong.NETWORKS, dong_classifier),
     "stack": stack_classifier,
+    "what-where": what_where_classifier,
 }
 
 
@@ -79,6 +110,7 @@ MODELS: dict[str, Callable[[Run, Manifest], nn.Module]] = {
     "multilabel": classifier,
     "segment": segmenter,
     "cae": stacked_autoencoder,
+    "swwae": what_where_autoencoder,
 }
 
 
@@ -110,10 +142,29 @@ def segment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> 
     return cross_entropy(model(batch.x).float(), batch.mask, ignore_index=VOID)
 
 
+def swwae_loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """L_NLL + lambda_L2rec L_L2rec + lambda_L2M L_L2M; all but L_NLL are of unlabelled images, too."""
+    assert isinstance(model, swwae.AutoEncoder)
+    options, known = spec.objective.options, slice(batch.labelled)
+    decoded = options.l2rec or options.l2m
+    x = batch.x if decoded or options.l1 else batch.x[known]
+    maps, wheres = model.encoder.maps(x)
+    terms = []
+    if options.nll:
+        terms.append(options.nll * cross_entropy(model.head(maps[-1][known]).float(), batch.label[known]))
+    if decoded:
+        *between, image = [mse_loss(y.float(), own.float()) for own, y in model.decoder(maps, wheres)]
+        terms += [options.l2rec * image, *(options.l2m * each for each in between)]
+    if options.l1:
+        terms += [options.l1 * each.float().abs().mean() for each in model.encoder.hidden(maps)]
+    return torch.stack(terms).sum()
+
+
 LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
     "denoise": denoise,
     "classify": classify,
     "multilabel": multilabel,
     "segment": segment,
     "cae": cae,
+    "swwae": swwae_loss,
 }

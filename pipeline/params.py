@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
-from pipeline import typed
+from pipeline import notation, typed
 from pipeline.datasets import SOURCES
 from pipeline.typed import Choice, choice, nearest
 
@@ -99,7 +99,42 @@ class Stack:
         return replace(self, maps=tuple(max(1, maps * width // self.width) for maps in self.maps))
 
 
-NETWORKS = {"network-1": Network1, "network-2": Network2, "all-cnn-c": Network2, "stack": Stack}
+@dataclass(frozen=True, kw_only=True)
+class WhatWhere:
+    """A convnet in zhao2016's notation, whose pooling tells what there was from where it was."""
+
+    layers: str  # (64)5c-2p-10fc: 64 maps by 5x5, 2x2 pooling, 10 units
+    pooling: Literal["hard", "soft", "upsample"] = "hard"
+    beta: float = 0.0  # of soft pooling; 0 is the mean
+    norm: bool = False  # BatchNorm behind every convolution
+
+    def __post_init__(self) -> None:
+        notation.parse(self.layers)
+        if self.beta < 0 or bool(self.beta) > (self.pooling == "soft"):
+            raise ValueError(f"beta is {self.beta}; it is 0 or above, and goes with 'pooling: soft'")
+
+    @property
+    def width(self) -> int:
+        return notation.width(notation.parse(self.layers))
+
+    @property
+    def classes(self) -> int | None:
+        """The units of the last fully connected layer, where there is one."""
+        last = notation.parse(self.layers)[-1]
+        return last.units if isinstance(last, notation.Full) else None
+
+    def narrowed(self, width: int) -> Self:
+        layers = notation.narrowed(notation.parse(self.layers), width)
+        return replace(self, layers=notation.written(layers))
+
+
+NETWORKS = {
+    "network-1": Network1,
+    "network-2": Network2,
+    "all-cnn-c": Network2,
+    "stack": Stack,
+    "what-where": WhatWhere,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,14 +207,32 @@ class Cae:
     layer: int  # counted from 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Swwae:
+    """zhao2016's equation 1, and what it is compared with; a term of weight 0 is not computed."""
+
+    nll: float = 1.0  # 0: unsupervised
+    l2rec: float = 0.0  # of the image
+    l2m: float = 0.0  # of the maps between; both 0: the plain convnet
+    l1: float = 0.0  # of the convolutions' maps
+    dropout: float = 0.0  # before fully connected layers
+    conv_dropout: float = 0.0  # behind convolutions
+
+
 OBJECTIVES = {
     "denoise": Denoise,
     "classify": Classify,
     "multilabel": Classify,
     "segment": Segment,
     "cae": Cae,
+    "swwae": Swwae,
 }
-LABELS_OF = {"classify": "class", "multilabel": "classes", "segment": "mask"}  # what an objective learns from
+LABELS_OF = {  # what an objective learns from
+    "classify": "class",
+    "multilabel": "classes",
+    "segment": "mask",
+    "swwae": "class",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +282,7 @@ class Data:
     split: str
     labels: int | None = None  # this many, drawn by the run's seed, balanced over the classes
     fold: bool = False  # the fold that the run's seed names
+    unlabelled: str | None = None  # the split that half of every batch comes from, its labels not looked at
     holdout: int = 0  # images kept from training, for validation
     raw: bool = False  # pixels go from [0, 255] to [-1, 1], whatever the set's mean and deviation
 
@@ -292,7 +346,14 @@ class Svm:
     c: float
 
 
-MEASURES = {"activations": Activations, "svm": Svm}
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """What and where of the last pooling, for images moved to every side."""
+
+    pixels: int
+
+
+MEASURES = {"activations": Activations, "svm": Svm, "shift": Shift}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,6 +449,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
             f"{run.data.set!r} has {labels!r}"
         )
     _check_stack(where, run)
+    _check_what_where(params, where, run)
     if run.start is not None:
         _known(run.start, params.pretrain, f"{where}.start")
         other = params.pretrain[run.start]
@@ -396,6 +458,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
         _check_chain(params, where, run)
     for protocol in run.evaluate:
         _known(protocol, params.evaluate, f"{where}.evaluate")
+        _check_protocol(where, run, protocol, params.evaluate[protocol].measure)
         split, elsewhere = params.evaluate[protocol].split, params.evaluate[protocol].set
         if elsewhere is not None:
             _known(elsewhere, params.datasets, f"evaluate.{protocol}.set")
@@ -407,7 +470,8 @@ def _check_run(params: Params, where: str, run: Run) -> None:
 
 
 def _check_stack(where: str, run: Run) -> None:
-    fits = ("cae", "classify") if run.network.name == "stack" else tuple(set(OBJECTIVES) - {"cae"})
+    only = {"stack": ("cae", "classify"), "what-where": ("swwae", "classify")}
+    fits = only.get(run.network.name, tuple(set(OBJECTIVES) - {"cae", "swwae"}))
     if run.objective.name not in fits:
         raise ValueError(
             f"{where}.objective {run.objective.name!r} does not go with the network {run.network.name!r}; "
@@ -419,6 +483,32 @@ def _check_stack(where: str, run: Run) -> None:
             raise ValueError(f"{where}.objective.cae.layer is {layer}; 1 to {layers} are allowed")
         if layer > 1 and run.start is None:
             raise ValueError(f"{where} trains layer {layer}; 'start' from a run that trained those below it")
+
+
+def _check_protocol(where: str, run: Run, protocol: str, measure: Choice | None) -> None:
+    """A shift is read from the pooling whose `where` is a place in the region."""
+    if measure is None or measure.name != "shift":
+        return
+    if run.network.name != "what-where" or run.network.options.pooling != "soft":
+        raise ValueError(f"{where}.evaluate {protocol!r} wants the network 'what-where' with 'pooling: soft'")
+
+
+def _check_what_where(params: Params, where: str, run: Run) -> None:
+    data, objective = run.data, run.objective
+    if data.unlabelled is not None:
+        _known(data.unlabelled, params.datasets[data.set].splits, f"{where}.data.unlabelled")
+        if objective.name != "swwae":
+            raise ValueError(f"{where}.data.unlabelled is for the objective 'swwae', not {objective.name!r}")
+        if run.batch < 2:
+            raise ValueError(f"{where}.batch is {run.batch}; at least 2, half of them unlabelled, are wanted")
+    if run.network.name != "what-where" or (objective.name == "swwae" and not objective.options.nll):
+        return
+    classes, units = SOURCES[params.datasets[data.set].source].classes, run.network.options.classes
+    if units is None or units != (classes or units):
+        raise ValueError(
+            f"{where}.network.what-where.layers ends in {units or 'no'} units; {data.set!r} has "
+            f"{classes or 'as many as its folder'} classes, so it ends in -{classes or 'N'}fc"
+        )
 
 
 def _check_chain(params: Params, where: str, run: Run) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline import ranks
 from pipeline.command import Stopped
-from pipeline.data import Batch, Batches
+from pipeline.data import Batch, Batches, Mixed
 from pipeline.files import write_whole
 from pipeline.optimise import OPTIMISERS, SCHEDULES, Optimiser
 from pipeline.params import Engine, Run
@@ -50,7 +50,7 @@ class State:
 def fit(
     model: nn.Module,
     loss_of: Callable[[Batch, torch.Generator], Tensor],
-    batches: Batches,
+    batches: Batches | Mixed,
     spec: Run,
     *,
     seed: int,

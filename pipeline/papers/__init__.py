@@ -74,6 +74,13 @@ class Trend:
     unit: str
     x: str
     lines: dict[str, dict[str, str]]  # line -> number -> stage.run.protocol
+    panels: dict[str, tuple[str, ...]] = field(default_factory=dict)  # panel -> its lines; none: all in one
+
+    def __post_init__(self) -> None:
+        for panel, names in self.panels.items():
+            for name in names:
+                if name not in self.lines:
+                    raise ValueError(f"panel {panel!r} has the line {name!r}; {nearest(name, self.lines)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,21 @@ class Filters:
     numbers: dict[str, str]  # metric -> its unit
 
 
-DRAWINGS = {"curves": Curves, "bars": Bars, "trend": Trend, "pictures": Pictures, "filters": Filters}
+@dataclass(frozen=True, kw_only=True)
+class Responses:
+    """What and where of moved images against those of images as they are."""
+
+    pixels: int  # how far they were moved
+
+
+DRAWINGS = {
+    "curves": Curves,
+    "bars": Bars,
+    "trend": Trend,
+    "pictures": Pictures,
+    "filters": Filters,
+    "responses": Responses,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
