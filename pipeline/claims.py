@@ -103,7 +103,8 @@ def best(options: Best, values: Any) -> list[Compared]:
 
 def above(options: Above, values: Any) -> list[Compared]:
     """The mean's own interval, by Student's t."""
-    found = [value - options.value for value in values(options.of, options.metric)]
+    sign = -1 if options.lower else 1
+    found = [sign * (value - options.value) for value in values(options.of, options.metric)]
     difference = statistics.fmean(found)
     if len(found) == 1:
         return [(difference, math.nan, math.nan)]
@@ -142,7 +143,8 @@ def correlates(options: Correlates, values: Any) -> list[Compared]:
 
 def close(options: Close, values: Any) -> list[Compared]:
     """What is left of the margin on either side of the difference."""
-    difference, low, high, _ = comparison.welch(*(values(label, options.metric) for label in options.of))
+    apart = comparison.welch(*(values(label, options.metric) for label in options.of))
+    difference, low, high = (each - options.by for each in apart[:3])
     within = options.within
     return [
         (within - difference, within - high, within - low),

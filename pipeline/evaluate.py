@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline import filters, metrics, track
+from pipeline import comparison, filters, metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
@@ -226,7 +226,11 @@ def activations(
         occluded[:, :, middle, middle] = 0
         both = [batch.x, occluded / batch.std]
         kept.append(
-            [each.float().cpu() for x in both for each in (batch.pixels(x), model.encoder.maps(x)[layer])]
+            [
+                each.float().cpu()
+                for x in both
+                for each in (batch.pixels(x), model.encoder.activated(x)[layer])
+            ]
         )
     clean, maps, spoiled, spoiled_maps = (torch.cat(each) for each in zip(*kept, strict=True))
     channel = int((maps.amax(dim=(0, 2, 3)) / (maps.mean(dim=(0, 2, 3)) + 1e-6)).argmax())
@@ -370,6 +374,25 @@ def moved(batch: Batch, *, horizontal: int = 0, vertical: int = 0) -> Tensor:
     return (nn.functional.pad(batch.centred + batch.mean, sides) - batch.mean) / batch.std
 
 
+def probe(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    """Accuracy and PSNR from each layer, and how both go with depth: Spearman's rho, rising above 0."""
+    hits: list[list[Tensor]] = []
+    psnrs: list[list[Tensor]] = []
+    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+        found, clean = model(batch.x), batch.pixels(batch.x)
+        hits.append([(logits.argmax(dim=1) == batch.label).float() for logits, _ in found])
+        psnrs.append([metrics.psnr(clean, batch.pixels(y)) for _, y in found])
+    shown: dict[str, float] = {}
+    for name, values, unit in (("accuracy", hits, 100.0), ("psnr", psnrs, 1.0)):
+        layers = [unit * float(torch.cat(own).mean()) for own in zip(*values, strict=True)]
+        shown |= {f"{name}_{layer}": value for layer, value in enumerate(layers, start=1)}
+        rho, _ = comparison.rank_correlation(range(len(layers)), layers)
+        shown[f"{name}_trend"] = 0.0 if math.isnan(rho) else rho
+    return shown
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "denoise": restore,
     "classify": classify,
@@ -380,6 +403,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "svm": svm,
     "swwae": swwae,
     "shift": shift,
+    "probe": probe,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.command import run_rendering
-from pipeline.drawings import masci, swwae
+from pipeline.drawings import dong, masci, swwae
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Figure, find, numbered, target
@@ -19,6 +19,7 @@ from pipeline.table import from_files, names, value_of
 # Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
 STYLES = ("-", "--", "-.", ":")
+BANDED = ("curves", "bars", "trend", "layers")  # drawings that show the spread over the seeds
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -58,7 +59,7 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     data = ", ".join(sorted({each.shards.shown for each in shown}))
     seeds = sorted({len(graph.measurements(label)) for label in wanted.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    bands = ", bands one standard deviation" if wanted.draw.name in ("curves", "bars", "trend") else ""
+    bands = ", bands one standard deviation" if wanted.draw.name in BANDED else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
     return (
         f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
@@ -178,6 +179,7 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
     "pictures": pictures,
     "filters": masci.filters,
     "responses": swwae.responses,
+    "layers": dong.layers,
 }
 
 

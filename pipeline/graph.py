@@ -232,6 +232,8 @@ class Graph:
         if run.schedule.name == "steps" and run.epochs:
             at = tuple(epoch * epochs / run.epochs for epoch in run.schedule.options.at)
             changes["schedule"] = Choice("steps", replace(run.schedule.options, at=at))
+        if run.warmup:
+            changes["warmup"] = run.warmup * epochs / run.epochs
         width = run.network.options.width
         network = run.network.options.narrowed(least(width, cap.width))
         changes["network"] = Choice(run.network.name, network)

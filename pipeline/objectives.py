@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from pipeline.corrupt import CORRUPTIONS
+from pipeline.corrupt import CORRUPTIONS, MASKS
 from pipeline.data import Batch, Manifest
-from pipeline.models import dong, masci, swwae
+from pipeline.models import dong, masci, probe, swwae, wide
 from pipeline.notation import parse
 from pipeline.params import Run
 
@@ -19,28 +20,66 @@ VOID = 255  # pixels of a mask that belong to no class
 def corrupted(batch: Batch, spec: Run, generator: Generator) -> Tensor:
     """The batch as a network sees it, spoiled on the 0-255 scale; a part of one as the whole would be."""
     assert spec.corruption is not None
-    spoil, x = CORRUPTIONS[spec.corruption.name], batch.centred
-    mine = slice(batch.place, batch.place + len(x))
-    if len(x) < batch.whole:  # what is drawn for an image follows from its place
+    spoil, (x, mine) = CORRUPTIONS[spec.corruption.name], whole(batch)
+    spoiled = spoil(x, **asdict(spec.corruption.options), generator=generator)[mine]
+    if spec.corrupted < 1:
+        drawn = torch.rand((len(x), 1, 1, 1), device=x.device, generator=generator)[mine]
+        spoiled = torch.where(drawn < spec.corrupted, spoiled, batch.centred)
+    return spoiled / batch.std
+
+
+def whole(batch: Batch) -> tuple[Tensor, slice]:
+    """As many images as the whole batch has, since draws go by place, and which of them are one's own."""
+    x, mine = batch.centred, slice(batch.place, batch.place + len(batch.centred))
+    if len(x) < batch.whole:
         x = x.new_zeros(batch.whole, *x.shape[1:])
         x[mine] = batch.centred
-    return spoil(x, **asdict(spec.corruption.options), generator=generator)[mine] / batch.std
+    return x, mine
+
+
+def hidden(batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """The pixels that a corruption will hide, where it is drawn next; the generator stays where it is."""
+    assert spec.corruption is not None
+    mask_of, (x, mine) = MASKS[spec.corruption.name], whole(batch)
+    return mask_of(x, **asdict(spec.corruption.options), generator=generator.clone_state())[mine]
+
+
+def seen(batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """What a supervised training learns from: images as they are, unless the run says otherwise."""
+    return corrupted(batch, spec, generator) if spec.corruption else batch.x
 
 
 def encoder(spec: Run, manifest: Manifest) -> dong.Encoder:
-    network = dong.NETWORKS[spec.network.name](**asdict(spec.network.options))
-    return dong.Encoder(network, channels=manifest.channels, eps=spec.eps)
+    options = asdict(spec.network.options)
+    activation = options.pop("activation")
+    network = dong.NETWORKS[spec.network.name](**options)
+    return dong.Encoder(network, channels=manifest.channels, eps=spec.eps, activation=activation)
 
 
-def autoencoder(spec: Run, manifest: Manifest) -> dong.AutoEncoder:
-    return dong.AutoEncoder(encoder(spec, manifest), shortcuts=spec.objective.options.shortcuts)
+def wide_resnet(spec: Run, manifest: Manifest) -> wide.Encoder:
+    return wide.Encoder(**asdict(spec.network.options), channels=manifest.channels, eps=spec.eps)
+
+
+ENCODERS: dict[str, Callable[[Run, Manifest], Any]] = {  # by network
+    **dict.fromkeys(dong.NETWORKS, encoder),
+    "wide-resnet": wide_resnet,
+}
+
+
+def autoencoder(spec: Run, manifest: Manifest) -> Any:
+    made = ENCODERS[spec.network.name](spec, manifest)
+    kind = wide.AutoEncoder if isinstance(made, wide.Encoder) else dong.AutoEncoder
+    return kind(made, shortcuts=spec.objective.options.shortcuts)
 
 
 def dong_classifier(spec: Run, manifest: Manifest) -> nn.Module:
     head = asdict(spec.objective.options)
-    return dong.Classifier(
-        encoder(spec, manifest), classes=len(manifest.classes), side=spec.augment.crop, **head
-    )
+    made = ENCODERS[spec.network.name](spec, manifest)
+    return dong.Classifier(made, classes=len(manifest.classes), side=spec.augment.crop, **head)
+
+
+def probes(spec: Run, manifest: Manifest) -> probe.Probes:
+    return probe.Probes(encoder(spec, manifest), classes=len(manifest.classes), side=spec.augment.crop)
 
 
 def stack(spec: Run, manifest: Manifest) -> masci.Encoder:
@@ -90,7 +129,7 @@ def what_where_autoencoder(spec: Run, manifest: Manifest) -> nn.Module:
 
 
 CLASSIFIERS: dict[str, Callable[[Run, Manifest], nn.Module]] = {  # by network
-    **dict.fromkeys(dong.NETWORKS, dong_classifier),
+    **dict.fromkeys(ENCODERS, dong_classifier),
     "stack": stack_classifier,
     "what-where": what_where_classifier,
 }
@@ -111,12 +150,19 @@ MODELS: dict[str, Callable[[Run, Manifest], nn.Module]] = {
     "segment": segmenter,
     "cae": stacked_autoencoder,
     "swwae": what_where_autoencoder,
+    "probe": probes,
 }
 
 
 def denoise(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The squared error between x and f(x~)."""
-    return mse_loss(model(corrupted(batch, spec, generator)).float(), batch.x)
+    """The squared error between x and f(x~), of all pixels or of the hidden ones."""
+    assert spec.corruption is not None
+    if not spec.objective.options.masked:
+        return mse_loss(model(corrupted(batch, spec, generator)).float(), batch.x)
+    where = hidden(batch, spec, generator).float()
+    error = (model(corrupted(batch, spec, generator)).float() - batch.x).square().mean(dim=1, keepdim=True)
+    each = (error * where).sum(dim=(1, 2, 3)) / where.sum(dim=(1, 2, 3)).clamp(min=1)
+    return each.mean()
 
 
 def cae(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
@@ -129,17 +175,24 @@ def cae(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tens
 
 
 def classify(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    return cross_entropy(model(batch.x).float(), batch.label)
+    return cross_entropy(model(seen(batch, spec, generator)).float(), batch.label)
 
 
 def multilabel(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
     """A logistic loss for each class, since an image shows several."""
-    return binary_cross_entropy_with_logits(model(batch.x).float(), batch.label.float())
+    return binary_cross_entropy_with_logits(model(seen(batch, spec, generator)).float(), batch.label.float())
 
 
 def segment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
     assert batch.mask is not None
-    return cross_entropy(model(batch.x).float(), batch.mask, ignore_index=VOID)
+    return cross_entropy(model(seen(batch, spec, generator)).float(), batch.mask, ignore_index=VOID)
+
+
+def probe_layers(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """The sum of all probes' losses: they share no weights that learn, so each is trained as if alone."""
+    found = model(batch.x)
+    each = [cross_entropy(logits.float(), batch.label) + mse_loss(y.float(), batch.x) for logits, y in found]
+    return torch.stack(each).sum()
 
 
 def swwae_loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
@@ -167,4 +220,5 @@ LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
     "segment": segment,
     "cae": cae,
     "swwae": swwae_loss,
+    "probe": probe_layers,
 }

@@ -57,6 +57,7 @@ class Dataset:
 @dataclass(frozen=True, kw_only=True)
 class Network2:
     n: int
+    activation: Literal["post", "pre"] = "post"  # shortcuts carry a layer's output, or what it activates
 
     @property
     def width(self) -> int:
@@ -128,10 +129,31 @@ class WhatWhere:
         return replace(self, layers=notation.written(layers))
 
 
+@dataclass(frozen=True, kw_only=True)
+class WideResnet:
+    """A convolution and three groups of residual blocks, of n, 2n and 4n channels."""
+
+    n: int
+    blocks: int  # in each group
+
+    def __post_init__(self) -> None:
+        if min(self.n, self.blocks) < 1:
+            raise ValueError("'n' and 'blocks' are at least 1")
+
+    @property
+    def width(self) -> int:
+        return self.n
+
+    def narrowed(self, width: int) -> Self:
+        """Of fewer blocks, too: its depth is most of what it costs."""
+        return replace(self, n=width, blocks=max(1, self.blocks * width // self.n))
+
+
 NETWORKS = {
     "network-1": Network1,
     "network-2": Network2,
     "all-cnn-c": Network2,
+    "wide-resnet": WideResnet,
     "stack": Stack,
     "what-where": WhatWhere,
 }
@@ -179,11 +201,13 @@ CORRUPTIONS = {
     "fixed_gaussian": FixedGaussian,
     "binomial": Binomial,
 }
+HIDING = ("big_block", "small_blocks", "binomial")  # those that hide pixels and leave the others as they are
 
 
 @dataclass(frozen=True, kw_only=True)
 class Denoise:
     shortcuts: Literal["none", "input_output", "full"]
+    masked: bool = False  # the error of the hidden pixels alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +243,11 @@ class Swwae:
     conv_dropout: float = 0.0  # behind convolutions
 
 
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """On every layer of an encoder, a softmax regression and a stack that restores the image."""
+
+
 OBJECTIVES = {
     "denoise": Denoise,
     "classify": Classify,
@@ -226,12 +255,14 @@ OBJECTIVES = {
     "segment": Segment,
     "cae": Cae,
     "swwae": Swwae,
+    "probe": Probe,
 }
 LABELS_OF = {  # what an objective learns from
     "classify": "class",
     "multilabel": "classes",
     "segment": "mask",
     "swwae": "class",
+    "probe": "class",
 }
 
 
@@ -307,7 +338,9 @@ class Run:
     start: str | None = None  # the pre-training whose weights it begins with
     transfer: tuple[str, ...] = ()  # the parts taken from there
     freeze: tuple[str, ...] = ()  # the parts that neither learn nor move their batch statistics
+    warmup: float = 0.0  # epochs at the beginning in which the parts taken over are frozen, too
     corruption: Choice | None = choice(CORRUPTIONS, default=None)
+    corrupted: float = 1.0  # the chance that an image is; drawn anew each time that it is seen
     optimiser: Choice = choice(OPTIMISERS)
     schedule: Choice = choice(SCHEDULES)
     epochs: int
@@ -321,6 +354,17 @@ class Run:
             raise ValueError("'start' and 'transfer' go together: from where, and which parts")
         if self.objective.name == "denoise" and self.corruption is None and self.epochs:
             raise ValueError(f"a denoising run needs a corruption; allowed: {', '.join(CORRUPTIONS)}")
+        hides = self.corruption is not None and self.corruption.name in HIDING and self.corrupted == 1
+        if getattr(self.objective.options, "masked", False) and not hides:
+            raise ValueError(f"'masked' wants pixels of every image hidden: {', '.join(HIDING)}")
+        if self.warmup and not self.start:
+            raise ValueError("'warmup' is for the parts that a run takes over: give it 'start'")
+        if not 0 <= self.warmup <= self.epochs:
+            raise ValueError(f"warmup is {self.warmup}; 0 to {self.epochs}, the epochs, are allowed")
+        if not 0 < self.corrupted <= 1:
+            raise ValueError(f"corrupted is {self.corrupted}; it is a chance, above 0 and up to 1")
+        if self.corrupted < 1 and self.corruption is None:
+            raise ValueError("'corrupted' says how often: give the run a 'corruption'")
         for name, value, least in (
             ("epochs", self.epochs, 0),
             ("batch", self.batch, 1),
@@ -470,7 +514,11 @@ def _check_run(params: Params, where: str, run: Run) -> None:
 
 
 def _check_stack(where: str, run: Run) -> None:
-    only = {"stack": ("cae", "classify"), "what-where": ("swwae", "classify")}
+    only = {
+        "stack": ("cae", "classify"),
+        "what-where": ("swwae", "classify"),
+        "wide-resnet": ("denoise", "classify", "multilabel", "segment"),
+    }
     fits = only.get(run.network.name, tuple(set(OBJECTIVES) - {"cae", "swwae"}))
     if run.objective.name not in fits:
         raise ValueError(

@@ -48,7 +48,7 @@ def table(graph: Graph, name: str, *, from_mlflow: bool = False) -> str:
 
 
 def wanted(graph: Graph, cell: Cell) -> list[Measurement]:
-    return graph.measurements(cell.of) if cell.of else []
+    return [each for label in cell.labels() for each in graph.measurements(label)]
 
 
 def measurements(graph: Graph, name: str) -> list[Measurement]:
@@ -90,8 +90,13 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
     measured = wanted(graph, cell)
     if not measured:
         return own
-    results = [read(each) for each in measured]
-    values = [value_of(result, cell.metric, each) for result, each in zip(results, measured, strict=True)]
+    results = {each.identity: read(each) for each in measured}
+    values, *others = (
+        [value_of(results[each.identity], cell.metric, each) for each in graph.measurements(label)]
+        for label in cell.labels()
+    )
+    for other in others:
+        values = [value - less for value, less in zip(values, other, strict=False)]
     mean = statistics.fmean(values)
     training = measured[0].training
     asked = measured[0].spec.set or graph.params.runs(training.stage)[training.name].data.set
@@ -105,7 +110,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
         "state": "measured"
         if measured[0].shards.procedural or measured[0].shards.name == asked
         else "substitute",
-        "commit": " ".join(dict.fromkeys(result["commit"] for result in results)),
+        "commit": " ".join(dict.fromkeys(result["commit"] for result in results.values())),
         "runs": names(measured),
     }
 
@@ -159,7 +164,10 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     """The table as the paper prints it: its number, then ours with spread and n."""
     cells = {(each["row"], each["column"]): each for each in lines}
     head = ["", *(f"{column} ({unit})" for column, unit in layout.columns.items())]
-    body = [[row, *(shown(cells.get((row, column))) for column in layout.columns)] for row in layout.rows]
+    body = [
+        [row, *(shown(cells.get((row, column)), own.get(column)) for column in layout.columns)]
+        for row, own in layout.rows.items()
+    ]
     made = {(each["scale"], each["dataset"]) for each in lines if each.get("runs")}
     made_of = "; ".join(f"ours at scale {scale} on {dataset}" for scale, dataset in sorted(made))
     smoke = any(scale == "smoke" for scale, _ in made)
@@ -172,10 +180,10 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     )
 
 
-def shown(cell: dict[str, str] | None) -> str:
-    if cell is None:
+def shown(cell: dict[str, str] | None, printed: Cell | None) -> str:
+    if cell is None or printed is None:
         return ""
-    paper = cell["paper"] or "?"
+    paper = (cell["paper"] or "?") + (f" ± {number(printed.spread)}" if printed.spread is not None else "")
     if not cell.get("runs"):
         return f"{paper} ({cell['state']})"
     spread = f" ± {float(cell['sd']):.2f}" if cell["sd"] else ""

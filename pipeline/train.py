@@ -61,7 +61,8 @@ def fit(
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
 ) -> State:
     """Train for `spec.epochs`; interrupted at any moment, the same call goes on to the same end."""
-    frozen = [getattr(model, part).requires_grad_(False) for part in spec.freeze]
+    for part in spec.freeze:
+        getattr(model, part).requires_grad_(False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = OPTIMISERS[spec.optimiser.name](parameters, spec.optimiser.options)
     checkpoint, state = folder / "checkpoint.pt", State()
@@ -74,8 +75,7 @@ def fit(
     unread: list[Tensor] = []
     read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
     ranks.synced(model).train()
-    for part in frozen:
-        part.eval()
+    resting: set[str] | None = None
 
     def save() -> None:
         if ranks.FIRST:
@@ -84,6 +84,8 @@ def fit(
     with stop_signals() as stopping:
         while state.step < total:
             epoch = state.step // batches.steps
+            if resting != (now := at_rest(spec, epoch)):
+                rest(model, resting := now)
             rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
             rate *= spec.optimiser.options.lr
             torch.manual_seed(chance(seed, state.step) + ranks.RANK)  # for layers that draw, as dropout does
@@ -117,6 +119,17 @@ def fit(
                 raise Stopped
     progress.end()
     return state
+
+
+def at_rest(spec: Run, epoch: int) -> set[str]:
+    """The parts that stay as they are in an epoch."""
+    return {*spec.freeze, *(spec.transfer if epoch < spec.warmup else ())}
+
+
+def rest(model: nn.Module, parts: set[str]) -> None:
+    """These parts neither learn nor move their batch statistics; the others do."""
+    for name, part in model.named_children():
+        part.requires_grad_(name not in parts).train(name not in parts)
 
 
 def _read(unread: list[Tensor], state: State, log: Callable, *, every: int) -> None:

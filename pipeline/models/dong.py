@@ -95,6 +95,14 @@ class Encoder(nn.Module):
             x = relu(norm(conv(x)), inplace=True)
         return x
 
+    def activated(self, x: Tensor) -> list[Tensor]:
+        """Every layer's output, after its ReLU, in either manner."""
+        outputs = []
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = relu(norm(conv(x)), inplace=True)
+            outputs.append(x)
+        return outputs
+
     def side(self, side: int) -> int:
         """The side of the last map, for images of this side."""
         for layer in self.network:

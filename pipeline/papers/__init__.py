@@ -21,7 +21,9 @@ class Cell:
     """One printed number, and the measurement of ours that stands beside it."""
 
     paper: float | None = None  # None: not printed, or not to be read any more
+    spread: float | None = None  # the deviation printed with it
     of: str | None = None  # stage.run.protocol
+    less: str | None = None  # another, whose metric is taken away: the cell is a difference
     metric: str | None = None
     state: Literal["cited", "withdrawn"] | None = None  # not ours to run
 
@@ -30,6 +32,12 @@ class Cell:
             raise ValueError("a cell has either 'of' (a measurement of ours) or 'state' (cited, withdrawn)")
         if (self.of is None) != (self.metric is None):
             raise ValueError("'of' and 'metric' go together")
+        if self.less is not None and self.of is None:
+            raise ValueError("'less' is taken away from 'of'")
+
+    def labels(self) -> list[str]:
+        """The measurements that it shows."""
+        return [label for label in (self.of, self.less) if label is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +114,13 @@ class Responses:
     pixels: int  # how far they were moved
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """Metrics of every layer, a panel each: a line for each run."""
+
+    panels: dict[str, str]  # metric -> what its axis says
+
+
 DRAWINGS = {
     "curves": Curves,
     "bars": Bars,
@@ -113,6 +128,7 @@ DRAWINGS = {
     "pictures": Pictures,
     "filters": Filters,
     "responses": Responses,
+    "layers": Layers,
 }
 
 
@@ -157,6 +173,7 @@ class Above:
     metric: str
     of: str
     value: float
+    lower: bool = False  # below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +196,12 @@ class Correlates:
 
 @dataclass(frozen=True, kw_only=True)
 class Close:
-    """Two runs' metrics lie within a margin of each other."""
+    """Two runs' metrics lie within a margin of each other, or of a difference."""
 
     metric: str
     of: tuple[str, str]
     within: float
+    by: float = 0.0  # the first lies above the second by about this
 
 
 CLAIMS = {
@@ -272,7 +290,7 @@ def called(paper: str, key: str) -> str:
 
 def numbered(key: str) -> str:
     """table6 as one reads it: Table 6."""
-    return re.sub(r"(?<=[a-z])(?=\d)", " ", key).capitalize()
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", key).replace("_", " ").capitalize()
 
 
 def find(kind: str, name: str) -> tuple[str, str, Any]:
@@ -290,8 +308,8 @@ def uses() -> Iterator[tuple[str, str, str]]:
     for paper, facts in papers().items():
         for table, layout in facts.tables.items():
             for _, _, cell in layout.cells():
-                if cell.of is not None:
-                    yield paper, table, cell.of
+                for label in cell.labels():
+                    yield paper, table, label
         for kind in (facts.figures, facts.claims):
             for name, shown in kind.items():
                 for label in shown.labels():

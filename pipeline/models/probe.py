@@ -1,0 +1,81 @@
+"""dong2017, figure 3: what each layer of an encoder still tells of an image's class, and of the image."""
+
+from torch import Size, Tensor, nn
+from torch.nn.functional import relu
+
+from pipeline.models.dong import Encoder
+
+DEPTH = 3  # transposed convolutions: not said; as many as CIFAR's network halves an image
+
+
+class Restorer(nn.Module):
+    """A stack of transposed convolutions; the last double the side, as often as it was halved."""
+
+    def __init__(self, inputs: int, hidden: int, *, channels: int, halvings: int, eps: float) -> None:
+        super().__init__()
+        widths = [inputs, *[hidden] * (DEPTH - 1), channels]
+        strides = [1] * (DEPTH - halvings) + [2] * halvings
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 3, stride, 1, bias=after == channels)
+            for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(hidden, eps=eps) for _ in range(DEPTH - 1))
+
+    def forward(self, h: Tensor, sizes: list[Size]) -> Tensor:
+        """`sizes`: of the encoder's maps on the way back to the image."""
+        way = [h.shape[-2:]] * (DEPTH - len(sizes)) + sizes
+        for conv, norm, size in zip(self.convs, self.norms, way, strict=False):
+            h = relu(norm(conv(h, output_size=size)), inplace=True)
+        return self.convs[-1](h, output_size=way[-1])
+
+
+def parameters(inputs: int, hidden: int, channels: int) -> int:
+    """Of a Restorer: weights, BatchNorms, and the biases of the image."""
+    return 9 * (inputs * hidden + (DEPTH - 2) * hidden**2 + hidden * channels) + 4 * hidden + channels
+
+
+def hidden_widths(inputs: list[int], channels: int) -> list[int]:
+    """For each layer, so that its stack has about as many parameters as the deepest one's."""
+    wanted = parameters(inputs[-1], max(1, inputs[0] // 4), channels)  # how many is not said
+    return [
+        min(range(1, max(inputs) + 1), key=lambda hidden: abs(parameters(own, hidden, channels) - wanted))
+        for own in inputs
+    ]
+
+
+class Probes(nn.Module):
+    """A softmax regression and a Restorer on each layer of an encoder that is to be frozen."""
+
+    def __init__(self, encoder: Encoder, *, classes: int, side: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        sides, halvings = [side], []
+        for layer in encoder.network:
+            sides.append(layer.side(sides[-1]))
+            halvings.append(sum(each.stride == 2 for each in encoder.network[: len(sides) - 1]))
+        if halvings[-1] > DEPTH:
+            raise ValueError(
+                f"the network halves an image {halvings[-1]} times; its probes double at most {DEPTH}"
+            )
+        inputs = [layer.channels for layer in encoder.network]
+        self.softmaxes = nn.ModuleList(
+            nn.Linear(width * own**2, classes) for width, own in zip(inputs, sides[1:], strict=True)
+        )
+        self.restorers = nn.ModuleList(
+            Restorer(width, hidden, channels=encoder.channels, halvings=times, eps=encoder.eps)
+            for width, hidden, times in zip(
+                inputs, hidden_widths(inputs, encoder.channels), halvings, strict=True
+            )
+        )
+
+    def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """For each layer, logits (N, K) and restored images (N, C, H, W)."""
+        found, last = [], x
+        way: list[Size] = []
+        probes = zip(self.encoder.network, self.softmaxes, self.restorers, strict=True)
+        for h, (layer, softmax, restorer) in zip(self.encoder.activated(x), probes, strict=True):
+            if layer.stride == 2:
+                way.insert(0, last.shape[-2:])
+            found.append((softmax(h.flatten(1)), restorer(h, way)))
+            last = h
+        return found

@@ -1,0 +1,417 @@
+"""The second version: what it prints stands in our tables, its networks and what its fine-tunings hold still."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from conftest import set_params
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss, relu
+
+from pipeline.claims import TESTS, verdict
+from pipeline.corrupt import small_blocks_mask
+from pipeline.data import Batch, open_manifest
+from pipeline.drawings.dong import by_layer
+from pipeline.evaluate import evaluate
+from pipeline.graph import Graph
+from pipeline.learn import beginning, learn, load_parts
+from pipeline.models import dong, wide
+from pipeline.models.layers import initialise
+from pipeline.models.probe import Probes
+from pipeline.objectives import LOSSES, MODELS
+from pipeline.papers import Above, Cell, Close, numbered, papers
+from pipeline.params import load
+from pipeline.shard import shard
+from pipeline.table import from_files, line, shown
+from pipeline.train import at_rest
+from pipeline.typed import Choice
+
+# Row by row as the paper prints them, read from its text.
+PRINTED = {
+    "table1": [93.45, 75.72, 94.16, 72.34, 93.39, 74.84, 95.08, 77.29, 96.11, 81.15,
+               93.95, 74.11, 92.07, 70.21, 95.15, 75.41],
+    "table2": [76.67, 79.60, 80.42, 81.37, 70.89, 74.07, 80.22],
+    "table3": [73.2, 76.8, 75.4, 74.3, 64.6, 70.2, 75.8],
+    "table4": [67.11, 70.24, 69.38, 71.25],
+    "table5": [67.02, 76.87, 67.11, 73.04, 79.04, 70.77, 72.17, 80.00, 70.93],
+    "supplement_c": [1.0],
+}  # fmt: skip
+SPREADS = {
+    "table2": [0.61, 0.47, 0.58, 2.32, 0.30, 0.43, 0.37],
+    "table3": [None, 0.3, 0.3, None, 0.7, 0.6, 0.5],
+}
+CITED = {"table1": 10, "table2": 4, "table3": 4}
+
+
+def cells(table):
+    return [cell for _, _, cell in papers()["dong2017"].tables[table].cells()]
+
+
+@pytest.mark.parametrize("table", PRINTED)
+def test_every_printed_number_stands_in_its_cell(table):
+    printed = [cell for cell in cells(table) if cell.paper is not None]
+    assert [cell.paper for cell in printed] == PRINTED[table]
+    assert [cell.spread for cell in printed] == SPREADS.get(table, [None] * len(printed))
+    assert sum(cell.state == "cited" for cell in printed) == CITED.get(table, 0)
+
+
+def test_every_table_and_figure_of_the_paper_is_made():
+    paper = papers()["dong2017"]
+    assert set(paper.tables) == set(PRINTED)
+    own, supplement = [f"figure{k}" for k in range(2, 7)], [f"supplement_figure{k}" for k in range(1, 4)]
+    assert list(paper.figures) == own + supplement
+    assert numbered("supplement_figure1") == "Supplement figure 1"
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return Graph(load(scale="paper"))
+
+
+def test_the_runs_have_the_papers_own_settings(paper):
+    def spec(stage, name):
+        return paper.training(stage, f"dong2017-{name}", 0).spec
+
+    def network(run):
+        return run.network.name, run.network.options.n, getattr(run.network.options, "m", None)
+
+    cifar, stl = spec("pretrain", "cifar10-full"), spec("pretrain", "stl10-full")
+    few, voc = spec("finetune", "4000-full"), spec("finetune", "voc2007-full")
+    assert network(cifar) == ("network-1", 128, (5, 5, 5, 0))
+    assert network(stl) == ("network-1", 64, (2, 2, 3, 3))
+    assert network(few) == ("all-cnn-c", 96, None)
+    assert network(voc) == ("network-2", 64, None)
+    assert [run.augment.crop for run in (cifar, stl, few, voc)] == [29, 89, 29, 225]
+    assert [run.augment.flip for run in (cifar, stl, few, voc)] == [True, True, False, True]
+    assert [run.epochs for run in (cifar, stl, few, voc)] == [120, 40, 200, 400]
+    assert spec("pretrain", "imagenet-full").epochs == 6
+    assert [run.optimiser.options.lr for run in (cifar, stl, few, voc)] == [1e-4, 1e-4, 2e-3, 1e-4]
+    told = [(run.schedule.options.at, run.schedule.options.factor) for run in (cifar, stl, few, voc)]
+    assert told == [((60, 90), 0.1), ((30,), 0.1), ((60, 120, 160), 0.2), ((200, 300), 0.1)]
+    assert (few.data.labels, few.warmup, few.corrupted) == (4000, 10, 0.5)
+    assert few.corruption == spec("pretrain", "4000-full").corruption
+    assert few.corruption.options.count == 21
+    assert stl.corruption.options.count == 35  # exactly 100,000 unlabelled images
+    random, ten = spec("finetune", "4000-random"), spec("finetune", "stl10-full")
+    assert (random.warmup, random.corruption) == (0, None)
+    assert (ten.warmup, ten.corruption, ten.data.fold) == (10, None, True)
+    assert len(paper.trainings("finetune", "dong2017-stl10-full")) == 10
+    probe = spec("finetune", "probe-full")
+    assert (probe.data.labels, probe.freeze, probe.start) == (4000, ("encoder",), "dong2017-cifar10-full")
+
+
+def test_all_its_shortcuts_add_before_they_activate_and_the_first_versions_after(paper):
+    for stage in ("pretrain", "finetune"):
+        for name, run in paper.params.runs(stage).items():
+            manner = getattr(run.network.options, "activation", None)
+            if run.network.name != "wide-resnet" and manner is not None:
+                assert manner == ("pre" if name.startswith("dong2017") else "post"), name
+    training = Graph(load()).training("pretrain", "dong2017-cifar10-full", 0)
+    model = MODELS["denoise"](training.spec, Known())
+    assert (model.encoder.activation, model.decoder.activation) == ("pre", "pre")
+    x = torch.randn(2, 3, 24, 24)
+    assert all((each >= 0).all() for each in model.encoder.activated(x))
+    assert not all((each >= 0).all() for each in model.encoder.maps(x))
+
+
+class Known:
+    """What a network has to know of its data set."""
+
+    channels = 3
+    classes = range(10)
+
+
+# What a fine-tuning holds still.
+
+
+@pytest.fixture
+def cifar(workplace):
+    shard(Graph(load()).shards("cifar10"))
+    learn(Graph(load()), "pretrain", "dong2017-4000-full", 0)
+    return workplace
+
+
+def finetuned(folder, **changes):
+    """What a fine-tuning began with and what it ended with, by part."""
+    set_params(folder, **{f"finetune__dong2017-4000-full__{name}": value for name, value in changes.items()})
+    graph = Graph(load())
+    training = graph.training("finetune", "dong2017-4000-full", 0)
+    model = beginning(training, open_manifest(training.shards.manifest, "train"))
+    began = {
+        name: {k: v.clone() for k, v in part.state_dict().items()} for name, part in model.named_children()
+    }
+    learn(graph, "finetune", "dong2017-4000-full", 0)
+    return began, load_parts(training)
+
+
+def moved(began, ended, part):
+    return {name for name, value in began[part].items() if not torch.equal(value, ended[part][name])}
+
+
+def test_the_new_layers_learn_alone_first_and_then_all_of_them(cifar):
+    began, ended = finetuned(cifar, epochs=1, warmup=1)
+    assert moved(began, ended, "encoder") == set()
+    assert moved(began, ended, "head") == set(began["head"])
+    began, ended = finetuned(cifar, epochs=2, warmup=1)
+    assert moved(began, ended, "encoder") == set(began["encoder"])
+
+
+def test_a_frozen_part_stays_frozen_after_the_warmup_which_a_scale_shortens_like_the_epochs():
+    run = load().finetune["dong2017-4000-full"]
+    both = replace(run, freeze=("head",))
+    assert at_rest(both, 9) == {"encoder", "head"}
+    assert at_rest(both, 10) == {"head"}
+    assert at_rest(replace(run, warmup=0), 0) == set()
+    assert Graph(load()).training("finetune", "dong2017-4000-full", 0).spec.warmup == 1
+
+
+def batch_of(count, *, side=16):
+    generator = torch.Generator().manual_seed(0)
+    centred = 50 * torch.randn(count, 3, side, side, generator=generator)
+    one = torch.ones(1, 3, 1, 1)
+    return Batch(centred, 60 * one, 120 * one, torch.zeros(count).long(), None, torch.arange(count))
+
+
+class Seen(nn.Module):
+    """Keeps what it is shown; answers with numbers of its own."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = nn.Parameter(answer)
+
+    def forward(self, x):
+        self.x = x
+        return self.answer
+
+
+def test_half_of_the_images_are_corrupted_while_fine_tuning_and_none_from_random_weights(paper):
+    batch = batch_of(400)
+    for name, low, high in (("4000-full", 160, 240), ("4000-random", 0, 0), ("cifar10-full", 0, 0)):
+        run = paper.training("finetune", f"dong2017-{name}", 0).spec
+        model = Seen(torch.zeros(400, 10))
+        LOSSES["classify"](model, batch, run, torch.Generator().manual_seed(1))
+        spoiled = (model.x != batch.x).flatten(1).any(dim=1)
+        assert low <= int(spoiled.sum()) <= high
+        changed = model.x[spoiled] != batch.x[spoiled]
+        assert (model.x[spoiled][changed] == 0).all()  # the pre-training's corruption: missing blocks
+        LOSSES["classify"](model, batch, run, torch.Generator().manual_seed(2))
+        again = (model.x != batch.x).flatten(1).any(dim=1)
+        assert torch.equal(again, spoiled) == (high == 0)  # drawn anew
+
+
+def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
+    run = paper.training("pretrain", "dong2017-imagenet-context", 0).spec
+    batch = batch_of(6)
+    options = vars(run.corruption.options)
+    where = small_blocks_mask(batch.centred, **options, generator=torch.Generator().manual_seed(5)).expand(
+        -1, 3, -1, -1
+    )
+    model = Seen(torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(3)))
+    loss = LOSSES["denoise"](model, batch, run, torch.Generator().manual_seed(5))
+    each = [(model.answer - batch.x)[i][where[i]].square().mean().item() for i in range(6)]
+    assert loss.item() == pytest.approx(sum(each) / 6)
+    assert torch.equal(model.x == 0, where)
+    loss.backward()
+    assert torch.equal(model.answer.grad != 0, where)
+    everything = replace(run, objective=Choice("denoise", replace(run.objective.options, masked=False)))
+    loss = LOSSES["denoise"](model, batch, everything, torch.Generator().manual_seed(5))
+    assert loss.item() == pytest.approx(mse_loss(model.answer, batch.x).item())
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "changes", "said"),
+    [
+        ("finetune", "4000-random", {"warmup": 1.0}, "'warmup' is for the parts that a run takes over"),
+        ("finetune", "4000-full", {"warmup": 500.0}, "0 to 200, the epochs"),
+        ("finetune", "4000-full", {"corrupted": 0.0}, "a chance, above 0 and up to 1"),
+        ("finetune", "4000-full", {"corruption": None}, "give the run a 'corruption'"),
+        (
+            "pretrain",
+            "imagenet-context",
+            {"corruption": {"pixel_gaussian": {"sigma": [1, 2]}}},
+            "'masked' wants pixels of every image hidden: big_block",
+        ),
+        ("pretrain", "wide-adam", {"network": {"wide-resnet": {"n": 8, "blocks": 0}}}, "are at least 1"),
+        (
+            "finetune",
+            "wide-adam-random",
+            {"objective": {"probe": {}}},
+            "'probe' does not go with the network",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused(workplace, stage, name, changes, said):
+    set_params(workplace, **{f"{stage}__dong2017-{name}__{key}": value for key, value in changes.items()})
+    with pytest.raises(ValueError, match=said):
+        load()
+
+
+# Figure 3's probes.
+
+
+def probes(*, n=8, side=29, m=(2, 2, 1, 0)):
+    encoder = dong.Encoder(dong.network_1(n=n, m=m), eps=1e-3, activation="pre")
+    model = Probes(encoder, classes=10, side=side)
+    initialise(model, "he", generator=torch.Generator().manual_seed(0))
+    return model
+
+
+@pytest.mark.parametrize("side", [29, 32, 19])
+def test_every_layer_is_read_by_a_softmax_and_restored_to_the_image(side):
+    model, x = probes(side=side), torch.randn(2, 3, side, side)
+    found = model(x)
+    assert len(found) == 5
+    assert all(logits.shape == (2, 10) and y.shape == x.shape for logits, y in found)
+    h = model.encoder.activated(x)[2]
+    assert torch.allclose(found[2][0], model.softmaxes[2](h.flatten(1)), atol=1e-5)
+    strides = [[conv.stride[0] for conv in restorer.convs] for restorer in model.restorers]
+    assert strides == [[1, 1, 1], [1, 1, 2], [1, 1, 2], [1, 2, 2], [2, 2, 2]]
+
+
+def test_the_stacks_of_all_layers_have_as_many_parameters_at_the_papers_width():
+    with torch.device("meta"):
+        model = Probes(dong.Encoder(dong.network_1(n=128, m=[5, 5, 5, 0]), eps=1e-3), classes=10, side=29)
+    sizes = [sum(p.numel() for p in restorer.parameters()) for restorer in model.restorers]
+    assert len(sizes) == 15
+    assert max(sizes) / min(sizes) < 1.01
+
+
+def test_a_probe_learns_from_its_own_layer_as_if_it_were_alone():
+    model, batch = probes(side=16), batch_of(4)
+    loss = LOSSES["probe"](model, batch, None, torch.Generator())
+    together = torch.autograd.grad(loss, [*model.softmaxes[3].parameters(), *model.restorers[3].parameters()])
+    logits, y = model(batch.x)[3]
+    own = cross_entropy(logits, batch.label) + mse_loss(y, batch.x)
+    alone = torch.autograd.grad(own, [*model.softmaxes[3].parameters(), *model.restorers[3].parameters()])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(together, alone, strict=True))
+
+
+def test_probes_leave_their_network_as_it_was_and_measure_every_layer(workplace):
+    shard(Graph(load()).shards("cifar10"))
+    graph = Graph(load())
+    for stage, name in (("pretrain", "cifar10-supervised"), ("finetune", "probe-supervised")):
+        learn(graph, stage, f"dong2017-{name}", 0)
+    training = graph.training("finetune", "dong2017-probe-supervised", 0)
+    before, after = (load_parts(each)["encoder"] for each in (training.start, training))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    label = f"{training.label}.centre"
+    evaluate(graph, label, 0)
+    result = from_files(graph.measurement(label, 0))
+    accuracy, psnr = by_layer(result, "accuracy"), by_layer(result, "psnr")
+    assert len(accuracy) == len(psnr) == 15
+    assert all(0 <= value <= 100 for value in accuracy)
+    assert all(value > 0 for value in psnr)
+    from scipy.stats import spearmanr
+
+    for layers, name in ((accuracy, "accuracy"), (psnr, "psnr")):
+        trend = result["metrics"][f"{name}_trend"]
+        assert trend == pytest.approx(spearmanr(range(15), layers).statistic)
+
+
+def test_layers_stand_in_their_order_also_beyond_nine():
+    own = {"psnr_trend": -1.0} | {f"psnr_{k}": float(k) for k in (10, 2, 1, 11, 3, 9, 8, 4, 7, 5, 6)}
+    assert by_layer({"metrics": own}, "psnr") == [float(k) for k in range(1, 12)]
+
+
+# Supplement C's residual network.
+
+
+def wide_autoencoder(shortcuts="full", *, n=4, blocks=2):
+    model = wide.AutoEncoder(wide.Encoder(n=n, blocks=blocks, eps=1e-5), shortcuts=shortcuts)
+    initialise(model, "he", generator=torch.Generator().manual_seed(0))
+    return model
+
+
+def test_the_residual_network_is_as_large_as_it_was_published():
+    with torch.device("meta"):
+        for blocks, n, millions in ((4, 160, 36.5), (2, 128, 11.0), (6, 64, 8.9)):  # WRN-28-10, 16-8, 40-4
+            encoder = wide.Encoder(n=n, blocks=blocks, eps=1e-5)
+            classifier = dong.Classifier(encoder, classes=10, side=32, pool=True, dropout=0.0)
+            assert sum(p.numel() for p in classifier.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_a_scale_that_narrows_the_residual_network_takes_blocks_away_in_proportion(paper):
+    whole = paper.training("pretrain", "dong2017-wide-adam", 0).spec.network.options
+    assert (whole.n, whole.blocks) == (160, 4)
+    sizes = [whole.narrowed(width) for width in (160, 80, 12)]
+    assert [(each.n, each.blocks) for each in sizes] == [(160, 4), (80, 2), (12, 1)]
+
+
+@pytest.mark.parametrize("side", [24, 29, 32])
+@pytest.mark.parametrize("shortcuts", dong.SHORTCUTS)
+def test_a_residual_autoencoder_returns_the_images_size_and_every_weight_learns(shortcuts, side):
+    model, x = wide_autoencoder(shortcuts), torch.randn(2, 3, side, side)
+    y = model(x)
+    assert y.shape == x.shape
+    (y - x.flip(0)).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+    sides = [each.shape[-1] for each in model.encoder.maps(x)]
+    assert sum(after < before for before, after in pairwise(sides)) == 2
+    assert model.encoder.side(side) == sides[-1]
+
+
+@pytest.mark.parametrize("shortcuts", dong.SHORTCUTS)
+def test_past_a_dead_bottleneck_just_the_connected_blocks_reach_the_output(shortcuts):
+    model = wide_autoencoder(shortcuts)
+    maps = [each.detach().requires_grad_() for each in model.encoder.maps(torch.randn(2, 3, 16, 16))]
+    model.decoder([*maps[:-1], torch.zeros_like(maps[-1])]).square().sum().backward()
+    reached = [layer for layer, each in enumerate(maps, start=1) if each.grad is not None and each.grad.any()]
+    assert reached == [layer for layer, _ in model.pairs if layer > 0]
+    if shortcuts == "full":
+        assert model.pairs == [(layer, 7 - layer) for layer in range(7)]
+
+
+def test_a_block_adds_to_what_it_was_given():
+    block = wide.Block(4, 4, stride=1, eps=1e-5)
+    x = torch.randn(2, 4, 8, 8)
+    h = relu(block.norms[1](block.convs[0](relu(block.norms[0](x)))))
+    assert torch.allclose(block(x), x + block.convs[1](h), atol=1e-5)
+    nn.init.zeros_(block.convs[1].weight)
+    assert torch.equal(block(x), x)
+
+
+# Tables and claims.
+
+
+def test_a_cell_may_be_a_difference_of_two_runs_seed_by_seed():
+    params = load()
+    scales = {**params.scales, "smoke": replace(params.scales["smoke"], repeats=2)}
+    graph = Graph(replace(params, scales=scales))
+    of, less = (f"pretrain.dong2017-cifar10-{name}.restore" for name in ("full", "input-output"))
+    values = {of: [30.0, 33.0], less: [29.5, 31.5]}
+
+    def read(measurement):
+        return {
+            "metrics": {"psnr": values[measurement.name][measurement.training.seed]},
+            "commit": "0123456789ab",
+        }
+
+    cell = Cell(paper=1.0, of=of, less=less, metric="psnr")
+    found = line(graph, "row", "PSNR", cell, read)
+    assert (found["mean"], found["sd"], found["n"], found["delta"]) == ("1", "0.7071", "2", "0")
+    assert len(found["runs"].split()) == 4
+    with pytest.raises(ValueError, match="'less' is taken away from 'of'"):
+        Cell(paper=1.0, state="cited", less=less)
+
+
+def test_a_printed_deviation_stands_beside_its_number():
+    cited = Cell(paper=76.67, spread=0.61, state="cited")
+    assert shown({"paper": "76.67", "state": "cited"}, cited) == "76.67 ± 0.61 (cited)"
+
+
+@pytest.mark.parametrize(
+    ("test", "options", "said"),
+    [
+        ("above", Above(metric="psnr", of="a", value=32.0, lower=True), "confirmed"),
+        ("above", Above(metric="psnr", of="a", value=28.0, lower=True), "refuted"),
+        ("close", Close(metric="psnr", of=("a", "b"), by=1.0, within=0.5), "confirmed"),
+        ("close", Close(metric="psnr", of=("b", "a"), by=1.0, within=0.5), "refuted"),
+        ("close", Close(metric="psnr", of=("a", "b"), within=0.5), "refuted"),
+    ],
+)
+def test_a_claim_may_be_that_one_lies_below_or_above_by_so_much(test, options, said):
+    runs = {"a": [30.0, 30.1, 29.9], "b": [29.0, 29.1, 28.9]}
+    assert verdict(TESTS[test](options, lambda label, metric: runs[label])) == said
