@@ -1,11 +1,12 @@
 """The second version: what it prints stands in our tables, its networks and what its fine-tunings hold still."""
 
+import csv
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-from conftest import set_params
+from conftest import command, set_params
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, relu
 
@@ -415,3 +416,24 @@ def test_a_printed_deviation_stands_beside_its_number():
 def test_a_claim_may_be_that_one_lies_below_or_above_by_so_much(test, options, said):
     runs = {"a": [30.0, 30.1, 29.9], "b": [29.0, 29.1, 28.9]}
     assert verdict(TESTS[test](options, lambda label, metric: runs[label])) == said
+
+
+@pytest.mark.graph
+def test_one_command_makes_every_table_figure_and_claim(workplace):
+    command("snakemake", "--cores", "2", "dong2017", folder=workplace)
+    made, paper = workplace / "results" / "dong2017", papers()["dong2017"]
+
+    def lines(name):
+        with (made / f"{name}.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    for name, layout in paper.tables.items():
+        found = lines(name)
+        assert [(each["row"], each["column"]) for each in found] == [cell[:2] for cell in layout.cells()]
+        assert all(each["mean"] or each["state"] == "cited" for each in found)
+    assert [each["claim"] for each in lines("claims")] == list(paper.claims)
+    assert {each["network"] for each in lines("supplement_a")} == set(
+        paper.architectures["supplement_a"].networks
+    )
+    for name in paper.figures:
+        assert (made / f"{name}.png").read_bytes().startswith(b"\x89PNG")
