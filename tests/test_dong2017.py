@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, relu
 
 from pipeline.claims import TESTS, verdict
-from pipeline.corrupt import small_blocks_mask
+from pipeline.corrupt import MASKS, small_blocks_mask
 from pipeline.data import Batch, open_manifest
 from pipeline.drawings.dong import by_layer
 from pipeline.evaluate import evaluate
@@ -22,7 +22,7 @@ from pipeline.models.layers import initialise
 from pipeline.models.probe import Probes
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.papers import Above, Cell, Close, numbered, papers
-from pipeline.params import load
+from pipeline.params import HIDING, load
 from pipeline.shard import shard
 from pipeline.table import from_files, line, shown
 from pipeline.train import at_rest
@@ -215,6 +215,7 @@ def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
     assert torch.equal(model.x == 0, where)
     loss.backward()
     assert torch.equal(model.answer.grad != 0, where)
+    assert set(HIDING) == set(MASKS)
     everything = replace(run, objective=Choice("denoise", replace(run.objective.options, masked=False)))
     loss = LOSSES["denoise"](model, batch, everything, torch.Generator().manual_seed(5))
     assert loss.item() == pytest.approx(mse_loss(model.answer, batch.x).item())
