@@ -76,7 +76,9 @@ def test_a_scale_caps_how_much_is_done(params):
     assert spec.epochs == cap.epochs
     assert spec.batch == cap.batch
     assert spec.network.options.n == cap.width
-    assert spec.objective.options.hidden == (768, 768)  # 4096, as much narrower as the first layer is
+    assert (
+        spec.objective.options.hidden == (4096 * cap.width // 64,) * 2
+    )  # as much narrower as the first layer is
     assert spec.augment.crop == 23  # 225 of 256, at 26
     assert spec.schedule.options.at == (10.0, 15.0)  # half and three quarters of the way
 

@@ -123,7 +123,7 @@ def test_every_convolutions_input_is_reconstructed_deterministically(pooling):
 
 def batch_of(count: int, *, labelled: int | None = None, side: int = 12) -> Batch:
     one, x = torch.ones(1, 1, 1, 1), drawn(count, 1, side, side).float()
-    return Batch(x, one, 0 * one, torch.arange(count) % 10, None, torch.arange(count), labelled)
+    return Batch(x, one, 0 * one, torch.arange(count) % 10, None, torch.arange(count), labelled=labelled)
 
 
 def model_of(**objective):
@@ -424,7 +424,7 @@ def test_errors_are_measured_where_there_are_labels_and_restored_images_where_th
         (
             "stl10-swwae",
             {"data": {"set": "stl10", "split": "train", "unlabelled": "extra"}},
-            "unlabelled' names",
+            "unlabelled names 'extra'",
         ),
     ],
 )
