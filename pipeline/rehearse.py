@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.data import Batches, Images, Manifest, Pixels, open_manifest
+from pipeline.data import Batch, Batches, Images, Manifest, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.devices import device_at_hand
 from pipeline.evaluate import MEASURES
@@ -79,11 +79,17 @@ class Rehearsal:
         images = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
         model = self._ready(MODELS[spec.objective.name](spec, manifest))
 
+        def batches(size: int) -> Batches:
+            return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
+
+        def loss(batch: Batch, generator: torch.Generator) -> Tensor:
+            return LOSSES[spec.objective.name](model, batch, spec, generator)
+
         def steps(count: int, size: int) -> None:
             fit(
                 model,
-                lambda batch, generator: LOSSES[spec.objective.name](model, batch, spec, generator),
-                Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0),
+                loss,
+                batches(size),
                 replace(spec, epochs=count),
                 seed=0,
                 owner={},
@@ -93,7 +99,10 @@ class Rehearsal:
             )
 
         few = min(2, spec.batch)
-        flops = _flops(lambda: steps(1, few)) / few
+        batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
+        flops = (
+            _flops(lambda: loss(batch, generator).backward()) / few
+        )  # an optimiser would import the compiler
         size = max(few, min(spec.batch, int(FLOPS / max(1, flops))))
         steps(1, size)
         count = 1 if flops * size > FLOPS / 5 else 5

@@ -48,7 +48,7 @@ MinJobAge=3600
 KillWait=10
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 Gres=gpu:2
-PartitionName=all Nodes={host} Default=YES MaxTime=60
+PartitionName=loopback Nodes={host} Default=YES MaxTime=60
 """
 
 
@@ -135,7 +135,7 @@ QUICK = (
         "1",
     ),
     *("--seconds-between-status-checks", "1", "--latency-wait", "5"),
-    *("--default-resources", "slurm_partition=all", "mem_mb=500", "runtime=5"),
+    *("--default-resources", "slurm_partition=loopback", "mem_mb=500", "runtime=5"),
 )
 
 
