@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from pipeline.data import open_manifest
@@ -52,12 +52,26 @@ def count_of(shards: Shards, split: str) -> int:
 
 
 def learnt_from(training: Training) -> int:
-    """Images that an epoch goes through."""
+    """Images that a training takes from its split."""
     data, total = training.spec.data, count_of(training.shards, training.spec.data.split)
     if data.fold:
         return total // 5  # STL-10's: a fifth of the labelled images each
     total -= min(data.holdout, total // 2)
     return least(total, data.labels)
+
+
+def steps_of(training: Training) -> tuple[int, int]:
+    """Steps, and images in each; half of a mixed batch is without labels, and says how long an epoch is."""
+    spec, count = training.spec, learnt_from(training)
+    batch = min(spec.batch, count)
+    if spec.data.unlabelled:
+        data = replace(spec.data, split=spec.data.unlabelled, labels=None, fold=False)
+        held = data.holdout if spec.data.unlabelled == spec.data.split else 0
+        data = replace(data, holdout=held)
+        count = learnt_from(replace(training, spec=replace(spec, data=data)))
+        half = min(spec.batch - spec.batch // 2, count)
+        return count // half * spec.epochs, min(spec.batch // 2, batch) + half
+    return count // batch * spec.epochs, batch
 
 
 def measured_on(measurement: Measurement) -> int:
@@ -109,9 +123,8 @@ def raw(graph: Graph) -> dict[str, Shards]:
 
 
 def _training(job: Job, training: Training, rehearsal: Rehearsal) -> None:
-    spec, count, each = training.spec, learnt_from(training), rehearsal.training(training)
-    batch = min(spec.batch, count)
-    job.steps = count // batch * spec.epochs
+    spec, each = training.spec, rehearsal.training(training)
+    job.steps, batch = steps_of(training)
     job.images = job.steps * batch
     job.flops = job.images * each.flops
     held = count_of(training.shards, spec.data.split) if spec.epochs else 0

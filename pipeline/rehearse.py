@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.data import Batch, Batches, Images, Manifest, Pixels, open_manifest
+from pipeline.data import Batch, Batches, Images, Manifest, Mixed, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.devices import device_at_hand
 from pipeline.evaluate import MEASURES
@@ -72,15 +72,19 @@ class Rehearsal:
     def training(self, training: Training) -> Cost:
         left_out = ("data", "init", "start", "transfer", "schedule", "epochs", "repeats", "evaluate")
         spec = {name: value for name, value in plain(training.spec).items() if name not in left_out}
-        return self._once(["train", spec, *_kind(training.shards)], lambda: self._training(training))
+        kind = ["train", spec, bool(training.spec.data.unlabelled), *_kind(training.shards)]
+        return self._once(kind, lambda: self._training(training))
 
     def _training(self, training: Training) -> Cost:
         spec, manifest = training.spec, _drawn(training.shards, training.spec.data.split)
         images = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
         model = self._ready(MODELS[spec.objective.name](spec, manifest))
 
-        def batches(size: int) -> Batches:
+        def some(size: int) -> Batches:
             return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
+
+        def batches(size: int) -> Batches | Mixed:
+            return Mixed(some(size // 2), some(size - size // 2)) if spec.data.unlabelled else some(size)
 
         def loss(batch: Batch, generator: torch.Generator) -> Tensor:
             return LOSSES[spec.objective.name](model, batch, spec, generator)
