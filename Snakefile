@@ -159,6 +159,17 @@ onerror:
     finish(beside)
 
 
+# Seconds of work, or a network that only the machine that submits may have.
+localrules:
+    fetch_raw,
+    table,
+    figure,
+    claims,
+    summary,
+    report,
+    architecture,
+
+
 wildcard_constraints:
     scale=r"[\w-]+",
     name=r"[\w.-]+",
