@@ -1,7 +1,5 @@
 """cost: what jobs take, from the numbers of their images and a rehearsal of their kind."""
 
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -16,8 +14,7 @@ from pipeline.shard import open_split
 
 UNPACKING = 100e6  # bytes a second, of an archive that is verified and unpacked
 RENDERING = {"figure": 2.5, "claims": 1.0}  # seconds beyond the start
-SPAWNING = 0.3  # seconds for Snakemake to begin and end a job
-LIGHT = 0.4  # seconds of a start that imports no torch
+STARTING = 1.0  # seconds, of a job that Snakemake forks from a process that holds torch
 JPEG = 0.17  # bytes a value, of photographs at quality 95
 
 
@@ -101,19 +98,9 @@ def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
         else:
             job.seconds = RENDERING.get(job.stage, 0.0)
             job.needs = [other.label for other in left if other.stage == "evaluate"]
-        job.seconds += SPAWNING + (start() if job.stage in (*STAGES, "evaluate") else LIGHT)
+        job.seconds += STARTING
         progress.say(number)
     progress.end()
-
-
-@cache
-def start() -> float:
-    """Seconds until a stage begins in a fork of a process that holds torch."""
-    timed = (
-        "import time, numpy, torch; began = time.time(); import pipeline.evaluate; print(time.time() - began)"
-    )
-    done = subprocess.run([sys.executable, "-c", timed], capture_output=True, check=True, text=True)
-    return LIGHT + float(done.stdout)
 
 
 def raw(graph: Graph) -> dict[str, Shards]:
