@@ -28,8 +28,8 @@ from pipeline.train import fit, precision
 from pipeline.typed import plain
 
 PICTURES = 64  # drawn for each kind of data
-FLOPS = 1e12  # in one rehearsed step, at most: a second or two of a CPU with bf16
-SECONDS = 1.0  # that a rehearsal takes, at least
+LONGEST = 2.0  # seconds of one rehearsed step; a batch that would take longer is rehearsed by a part of it
+SECONDS = 0.5  # that a rehearsal repeats its steps, at least
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class Rehearsal:
         flops = (
             _flops(lambda: loss(batch, generator).backward()) / few
         )  # an optimiser would import the compiler
-        size = max(few, min(spec.batch, int(FLOPS / max(1, flops))))
-        steps(1, size)
-        count = 1 if flops * size > FLOPS / 5 else 5
+        steps(1, few)
+        size = max(few, min(spec.batch, int(LONGEST / _timed(steps, 1, few) * few)))
+        count = 5 if _timed(steps, 1, size) < LONGEST / 10 else 1
         seconds = _repeated(lambda: steps(count, size)) / count
         return Cost(flops, seconds / size, sum(each.numel() for each in model.parameters()))
 
@@ -139,7 +139,7 @@ class Rehearsal:
 
         also = min(labels_of(measurement.spec), PICTURES)
         flops = _flops(lambda: act(2)) / (2 + also)
-        count = max(2, min(PICTURES, int(FLOPS / max(1, flops))))
+        count = max(2, min(PICTURES, int(LONGEST / _timed(act, 2) * 2)))
         act(count)
         return Cost(flops, _repeated(lambda: act(count)) / (count + also))
 
