@@ -146,8 +146,9 @@ beside = (
 )  # who holds torch for the stages, and who hands over to MLflow what happens meanwhile
 
 
+# What another executor sends elsewhere stays in what it was given there, and is no fork of a process here.
 onstart:
-    beside.extend([warm.start(), follow()])
+    beside.extend([warm.start() if workflow.local_exec else None, follow()])
 
 
 onsuccess:
@@ -156,6 +157,17 @@ onsuccess:
 
 onerror:
     finish(beside)
+
+
+# Seconds of work, or a network that only the machine that submits may have.
+localrules:
+    fetch_raw,
+    table,
+    figure,
+    claims,
+    summary,
+    report,
+    architecture,
 
 
 wildcard_constraints:

@@ -1,9 +1,6 @@
 """cost: what jobs take, from the numbers of their images and a rehearsal of their kind."""
 
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from pipeline.data import open_manifest
@@ -17,8 +14,7 @@ from pipeline.shard import open_split
 
 UNPACKING = 100e6  # bytes a second, of an archive that is verified and unpacked
 RENDERING = {"figure": 2.5, "claims": 1.0}  # seconds beyond the start
-SPAWNING = 0.3  # seconds for Snakemake to begin and end a job
-LIGHT = 0.4  # seconds of a start that imports no torch
+STARTING = 1.0  # seconds, of a job that Snakemake forks from a process that holds torch
 JPEG = 0.17  # bytes a value, of photographs at quality 95
 
 
@@ -53,12 +49,26 @@ def count_of(shards: Shards, split: str) -> int:
 
 
 def learnt_from(training: Training) -> int:
-    """Images that an epoch goes through."""
+    """Images that a training takes from its split."""
     data, total = training.spec.data, count_of(training.shards, training.spec.data.split)
     if data.fold:
         return total // 5  # STL-10's: a fifth of the labelled images each
     total -= min(data.holdout, total // 2)
     return least(total, data.labels)
+
+
+def steps_of(training: Training) -> tuple[int, int]:
+    """Steps, and images in each; half of a mixed batch is without labels, and says how long an epoch is."""
+    spec, count = training.spec, learnt_from(training)
+    batch = min(spec.batch, count)
+    if spec.data.unlabelled:
+        data = replace(spec.data, split=spec.data.unlabelled, labels=None, fold=False)
+        held = data.holdout if spec.data.unlabelled == spec.data.split else 0
+        data = replace(data, holdout=held)
+        count = learnt_from(replace(training, spec=replace(spec, data=data)))
+        half = min(spec.batch - spec.batch // 2, count)
+        return count // half * spec.epochs, min(spec.batch // 2, batch) + half
+    return count // batch * spec.epochs, batch
 
 
 def measured_on(measurement: Measurement) -> int:
@@ -88,17 +98,9 @@ def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
         else:
             job.seconds = RENDERING.get(job.stage, 0.0)
             job.needs = [other.label for other in left if other.stage == "evaluate"]
-        job.seconds += SPAWNING + (start() if job.stage in (*STAGES, "evaluate") else LIGHT)
+        job.seconds += STARTING
         progress.say(number)
     progress.end()
-
-
-@cache
-def start() -> float:
-    """Seconds until a stage that needs torch begins."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "pipeline.evaluate", "--help"], capture_output=True, check=True)
-    return time.perf_counter() - began
 
 
 def raw(graph: Graph) -> dict[str, Shards]:
@@ -108,9 +110,8 @@ def raw(graph: Graph) -> dict[str, Shards]:
 
 
 def _training(job: Job, training: Training, rehearsal: Rehearsal) -> None:
-    spec, count, each = training.spec, learnt_from(training), rehearsal.training(training)
-    batch = min(spec.batch, count)
-    job.steps = count // batch * spec.epochs
+    spec, each = training.spec, rehearsal.training(training)
+    job.steps, batch = steps_of(training)
     job.images = job.steps * batch
     job.flops = job.images * each.flops
     held = count_of(training.shards, spec.data.split) if spec.epochs else 0

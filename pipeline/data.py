@@ -191,9 +191,9 @@ class Batch:
     label: Tensor
     mask: Tensor | None
     index: Tensor
-    place: int = 0  # of the first of them, where this is a process's own part of a batch
-    whole: int = 0  # images in that batch
     labelled: int | None = None  # the first so many have a label; None: all
+    places: Tensor | None = None  # of these in the batch that several processes share
+    whole: int = 0  # images in that batch
 
     @property
     def x(self) -> Tensor:
@@ -377,7 +377,7 @@ class Batches:
         boxes = random_boxes(len(own), self.augment, np.random.default_rng([4, self.seed, step]))
         mine, then = ranks.part(len(own)), self._next_window(order, (number + 1) * self.batch)
         batch = cut(self.images, own[mine], boxes.part(mine), device, then=then)
-        return replace(batch, place=mine.start, whole=len(own))
+        return replace(batch, places=torch.arange(mine.start, mine.stop), whole=len(own))
 
     def _next_window(self, order: np.ndarray, position: int) -> int | None:
         if not self.images.streamed:
@@ -396,12 +396,15 @@ class Mixed:
 
     def at(self, step: int, device: torch.device) -> Batch:
         one, other = self.labelled.at(step, device), self.unlabelled.at(step, device)
+        assert one.places is not None
+        assert other.places is not None
         return replace(
             one,
             centred=torch.cat([one.centred, other.centred]),
             label=torch.cat([one.label, torch.full_like(other.label, -1)]),
             index=torch.cat([one.index, other.index]),
             labelled=len(one.label),
+            places=torch.cat([one.places, other.places + one.whole]),
             whole=one.whole + other.whole,
         )
 

@@ -28,13 +28,13 @@ def corrupted(batch: Batch, spec: Run, generator: Generator) -> Tensor:
     return spoiled / batch.std
 
 
-def whole(batch: Batch) -> tuple[Tensor, slice]:
+def whole(batch: Batch) -> tuple[Tensor, Any]:
     """As many images as the whole batch has, since draws go by place, and which of them are one's own."""
-    x, mine = batch.centred, slice(batch.place, batch.place + len(batch.centred))
-    if len(x) < batch.whole:
-        x = x.new_zeros(batch.whole, *x.shape[1:])
-        x[mine] = batch.centred
-    return x, mine
+    if len(batch.centred) >= batch.whole:
+        return batch.centred, slice(None)
+    x = batch.centred.new_zeros(batch.whole, *batch.centred.shape[1:])
+    x[batch.places] = batch.centred
+    return x, batch.places
 
 
 def hidden(batch: Batch, spec: Run, generator: Generator) -> Tensor:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.data import Batches, Images, Manifest, Pixels, open_manifest
+from pipeline.data import Batch, Batches, Images, Manifest, Mixed, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.devices import device_at_hand
 from pipeline.evaluate import MEASURES
@@ -28,8 +28,8 @@ from pipeline.train import fit, precision
 from pipeline.typed import plain
 
 PICTURES = 64  # drawn for each kind of data
-FLOPS = 1e12  # in one rehearsed step, at most: a second or two of a CPU with bf16
-SECONDS = 1.0  # that a rehearsal takes, at least
+LONGEST = 2.0  # seconds of one rehearsed step; a batch that would take longer is rehearsed by a part of it
+SECONDS = 0.5  # that a rehearsal repeats its steps, at least
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,28 @@ class Rehearsal:
     def training(self, training: Training) -> Cost:
         left_out = ("data", "init", "start", "transfer", "schedule", "epochs", "repeats", "evaluate")
         spec = {name: value for name, value in plain(training.spec).items() if name not in left_out}
-        return self._once(["train", spec, *_kind(training.shards)], lambda: self._training(training))
+        kind = ["train", spec, bool(training.spec.data.unlabelled), *_kind(training.shards)]
+        return self._once(kind, lambda: self._training(training))
 
     def _training(self, training: Training) -> Cost:
         spec, manifest = training.spec, _drawn(training.shards, training.spec.data.split)
         images = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
         model = self._ready(MODELS[spec.objective.name](spec, manifest))
 
+        def some(size: int) -> Batches:
+            return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
+
+        def batches(size: int) -> Batches | Mixed:
+            return Mixed(some(size // 2), some(size - size // 2)) if spec.data.unlabelled else some(size)
+
+        def loss(batch: Batch, generator: torch.Generator) -> Tensor:
+            return LOSSES[spec.objective.name](model, batch, spec, generator)
+
         def steps(count: int, size: int) -> None:
             fit(
                 model,
-                lambda batch, generator: LOSSES[spec.objective.name](model, batch, spec, generator),
-                Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0),
+                loss,
+                batches(size),
                 replace(spec, epochs=count),
                 seed=0,
                 owner={},
@@ -93,10 +103,13 @@ class Rehearsal:
             )
 
         few = min(2, spec.batch)
-        flops = _flops(lambda: steps(1, few)) / few
-        size = max(few, min(spec.batch, int(FLOPS / max(1, flops))))
-        steps(1, size)
-        count = 1 if flops * size > FLOPS / 5 else 5
+        batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
+        flops = (
+            _flops(lambda: loss(batch, generator).backward()) / few
+        )  # an optimiser would import the compiler
+        steps(1, few)
+        size = max(few, min(spec.batch, int(LONGEST / _timed(steps, 1, few) * few)))
+        count = 5 if _timed(steps, 1, size) < LONGEST / 10 else 1
         seconds = _repeated(lambda: steps(count, size)) / count
         return Cost(flops, seconds / size, sum(each.numel() for each in model.parameters()))
 
@@ -126,7 +139,7 @@ class Rehearsal:
 
         also = min(labels_of(measurement.spec), PICTURES)
         flops = _flops(lambda: act(2)) / (2 + also)
-        count = max(2, min(PICTURES, int(FLOPS / max(1, flops))))
+        count = max(2, min(PICTURES, int(LONGEST / _timed(act, 2) * 2)))
         act(count)
         return Cost(flops, _repeated(lambda: act(count)) / (count + also))
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import command, set_params
 
-from pipeline.data import Batch, Batches, Images, open_manifest
+from pipeline.data import Batch, Batches, Images, Mixed, open_manifest
 from pipeline.devices import untaken
 from pipeline.graph import Graph
 from pipeline.learn import learn, load_parts
@@ -63,18 +63,22 @@ def test_each_process_gets_its_own_images_cropped_and_spoiled_as_one_would(ready
     def seen(batch: Batch) -> torch.Tensor:
         return corrupted(batch, ready.spec, torch.Generator().manual_seed(1))
 
+    mixed = Mixed(batches, Batches(images, np.arange(48), ready.spec.augment, batch=9, seed=1))
     whole = batches.at(1, torch.device("cpu"))
     for ranks in (2, 4):
-        parts = []
+        parts, halves = [], []
         for rank in range(ranks):
             monkeypatch.setattr(
                 "pipeline.ranks.part",
                 lambda count, rank=rank, ranks=ranks: part(count, rank=rank, ranks=ranks),
             )
             parts.append(batches.at(1, torch.device("cpu")))
+            halves.append(mixed.at(1, torch.device("cpu")))
         assert torch.equal(torch.cat([each.index for each in parts]), whole.index)
         assert torch.equal(torch.cat([each.centred for each in parts]), whole.centred)
         assert torch.equal(torch.cat([seen(each) for each in parts]), seen(whole))
+        assert torch.cat([each.places for each in halves]).sort().values.tolist() == list(range(24))
+        assert {each.whole for each in halves} == {24}
 
 
 def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, ready):
