@@ -179,6 +179,7 @@ class Store:
             for line in told[self.lines.get(path, 0) :]
             if "metrics" in line
             for name, value in line["metrics"].items()
+            if name != "epoch"  # what the others of that line are counted by
         ]
         for first in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
@@ -257,8 +258,6 @@ def views() -> dict[str, str]:
                     place,
                     *(f"metrics.`{each}`" for each in metrics),
                     "tags.`scale`",
-                    "tags.`seed`",
-                    "tags.`dataset`",
                 ],
             }
             view = {"name": f"{paper}, {numbered(table)}", "createdAt": 0, "state": json.dumps(state)}
