@@ -27,6 +27,7 @@ from pipeline.progress import Progress
 from pipeline.train import chance, precision
 
 BATCH = 100  # images at once; no result depends on it
+SEEN = 64  # the least side of a picture that is to be looked at
 
 
 def evaluate(graph: Graph, name: str, seed: int) -> None:
@@ -51,7 +52,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
-    files = [measurement.metrics, measurement.folder / "arrays.npz"]
+    files = [measurement.metrics, *(measurement.folder / name for name in ("arrays.npz", "pictures.png"))]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):
             measure = MEASURES[protocol.measure.name if protocol.measure else training.spec.objective.name]
@@ -60,6 +61,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
         if kept:
             write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
+        if pictures := [array for array in kept.values() if array.dtype == np.uint8 and array.ndim == 4]:
+            write_whole(measurement.folder / "pictures.png", lambda beside: _save_sheet(beside, pictures))
         record = read_json(
             training.record, way_out=f"make it again: snakemake --cores all {training.weights}"
         )
@@ -83,6 +86,16 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
 def _save_arrays(path: Path, kept: dict[str, np.ndarray]) -> None:
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **kept)
+
+
+def _save_sheet(path: Path, pictures: list[np.ndarray]) -> None:
+    """A row of images for each array (K, H, W, C), in their order; small ones large enough to be seen."""
+    from PIL import Image
+
+    times = -(-SEEN // pictures[0].shape[1])
+    rows = [np.concatenate(list(array), axis=1) for array in pictures]
+    sheet = np.concatenate(rows).repeat(times, axis=0).repeat(times, axis=1)
+    Image.fromarray(sheet.squeeze()).save(path, format="PNG")
 
 
 def batches(images: Images, indices: np.ndarray, size: int, device: torch.device) -> Iterator[Batch]:

@@ -76,7 +76,7 @@ def _told(path: Path) -> list[dict[str, Any]]:
 @contextmanager
 def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list[Path]) -> Iterator[Events]:
     """Tell the story of a training or a measurement; `files` are its artefacts once it is finished."""
-    from pipeline.papers import used_by
+    from pipeline.papers import places, used_by
     from pipeline.typed import plain
 
     training = work if isinstance(work, Training) else work.training
@@ -94,6 +94,7 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
             "dataset": work.shards.shown,
             "data_sha256": manifest.sha256,
             **used_by(label),
+            **(places(label) if isinstance(work, Measurement) else {}),
         },
     }
     events = Events(work.folder / EVENTS, header)
@@ -174,10 +175,11 @@ class Store:
         if run_id is None:
             return
         metrics = [
-            Metric(name, value, line["time"], line["step"])
+            Metric(name, value, line["time"], line["metrics"].get("epoch", line["step"]))
             for line in told[self.lines.get(path, 0) :]
             if "metrics" in line
             for name, value in line["metrics"].items()
+            if name != "epoch"  # what the others of that line are counted by
         ]
         for first in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
@@ -222,11 +224,45 @@ class Store:
     def _experiment(self, name: str) -> str:
         if name not in self.experiments:
             found = self.client.get_experiment_by_name(name)
-            training = {"mlflow.experimentKind": "custom_model_development"}  # how the UI opens it
-            self.experiments[name] = (
-                found.experiment_id if found else self.client.create_experiment(name, tags=training)
-            )
+            number = found.experiment_id if found else self.client.create_experiment(name)
+            wanted = {"mlflow.experimentKind": "custom_model_development"}  # how the UI opens it
+            if name == "evaluate":
+                wanted |= views()
+            for tag, value in wanted.items():
+                if not found or found.tags.get(tag) != value:
+                    self.client.set_experiment_tag(number, tag, value)
+            self.experiments[name] = number
         return self.experiments[name]
+
+
+def views() -> dict[str, str]:
+    """For each table a view of the UI, as its menu "Views" keeps them: its runs in the order of its rows."""
+    from pipeline.papers import numbered, papers
+
+    found = {}
+    for paper, facts in papers().items():
+        for table, layout in facts.tables.items():
+            place = f"tags.`{paper}/{table}`"
+            metrics = dict.fromkeys(
+                f"metrics.`{cell.metric}`" for _, _, cell in layout.cells() if cell.metric
+            )
+            state = {
+                "searchFilter": f"{place} LIKE '%'",
+                "orderByKey": place,
+                "orderByAsc": True,
+                "startTime": "ALL",
+                "lifecycleFilter": "Active",
+                "datasetsFilter": [],
+                "modelVersionFilter": "All Runs",
+                "selectedColumns": [
+                    place,
+                    *(f"metrics.`{each}`" for each in metrics),
+                    "tags.`scale`",
+                ],
+            }
+            view = {"name": f"{paper}, {numbered(table)}", "createdAt": 0, "state": json.dumps(state)}
+            found[f"mlflow.sharedViewState.{paper}-{table}"] = json.dumps(view)
+    return found
 
 
 def uri() -> str:

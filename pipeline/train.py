@@ -111,7 +111,7 @@ def fit(
             if ends:
                 state.losses.append(sum(state.pending) / len(state.pending))
                 state.pending.clear()
-                log(state.step, {"epoch loss": state.losses[-1], "lr": rate})
+                log(state.step, {"epoch loss": state.losses[-1], "lr": rate, "epoch": len(state.losses)})
             if late or stop:
                 save()
                 saved = time.monotonic()

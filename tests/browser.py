@@ -107,6 +107,16 @@ class Page:
             assert time.monotonic() < end, f"never true: {expression}"
             time.sleep(0.1)
 
+    def click(self, element: str) -> None:
+        """With the mouse, once it is there."""
+        self.until(element)
+        box = self.js(
+            f"(e => (e.scrollIntoView({{block: 'nearest'}}), e.getBoundingClientRect().toJSON()))({element})"
+        )
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, **place, button="left", clickCount=1)
+
     def press(self, key: str, *, code: int) -> None:
         text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):

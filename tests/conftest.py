@@ -65,6 +65,60 @@ def workplace(tmp_path):
         yield folder
 
 
+@pytest.fixture(scope="session")
+def once_made(tmp_path_factory):
+    """A project where a table and a figure were made by real runs."""
+    from pipeline.evaluate import evaluate
+    from pipeline.figure import figure
+    from pipeline.graph import Graph
+    from pipeline.learn import learn
+    from pipeline.params import load
+    from pipeline.shard import shard
+    from pipeline.table import table
+
+    with working_in(laid_out(tmp_path_factory.mktemp("made") / "project")) as folder:
+        graph = Graph(load())
+        shard(graph.shards("stl10"))
+        learn(graph, "pretrain", "stl10-small", 0)
+        for name in ("stl10-gaussian", "stl10-ours"):
+            learn(graph, "finetune", name, 0)
+            evaluate(graph, f"finetune.{name}.centre", 0)
+        evaluate(graph, "pretrain.stl10-small.restore", 0)
+        table(graph, "table5")
+        figure(graph, "figure10")
+    return folder
+
+
+@pytest.fixture
+def made(once_made, tmp_path):
+    """A copy of it of the test's own, that is the current folder."""
+    shutil.copytree(once_made, tmp_path / "project")
+    with working_in(tmp_path / "project") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def browser_tab(tmp_path_factory):
+    import browser
+
+    if browser.found() is None:
+        pytest.skip("no Chromium here (apt-get install chromium)")
+    with browser.opened(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tab(browser_tab):
+    """A real browser as a reader finds it at first."""
+    import browser
+
+    browser_tab.errors.clear()
+    browser_tab.requests.clear()
+    browser_tab.size(*browser.DESKTOP)
+    browser_tab.media()
+    return browser_tab
+
+
 def keep_only(folder: Path, table: str) -> None:
     """Leave one table of the main paper, so that a whole graph is a matter of seconds."""
     import yaml

@@ -6,25 +6,15 @@ import shutil
 
 import browser
 import pytest
-from conftest import command, keep_only, laid_out, set_params, working_in
+from conftest import command, keep_only, set_params
 
 from pipeline import papers
-from pipeline.evaluate import evaluate
-from pipeline.figure import figure
-from pipeline.graph import Graph
-from pipeline.learn import learn
 from pipeline.page.cells import agreement, decimals, shown
 from pipeline.page.parts import Shelf
 from pipeline.page.runs import curve, duration
 from pipeline.papers import Cell
 from pipeline.params import load
 from pipeline.report import REPORT, report
-from pipeline.shard import shard
-from pipeline.table import table
-
-needs_chromium = pytest.mark.skipif(
-    browser.found() is None, reason="no Chromium here (apt-get install chromium)"
-)
 
 FULL = {"paper": "90", "mean": "90.3", "sd": "0.2", "n": "3", "dataset": "cifar10", "state": "measured"}
 ENTER, ESCAPE, TAB = {"key": "Enter", "code": 13}, {"key": "Escape", "code": 27}, {"key": "Tab", "code": 9}
@@ -74,50 +64,14 @@ def test_a_duration_is_told_in_what_one_counts_it_by():
     assert [duration(each) for each in (5.25, 600, 3 * 3600 + 240)] == ["5.2 s", "10 min", "3 h 4 min"]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A project where one table and one figure were made by real runs, and the report of it."""
-    with working_in(laid_out(tmp_path_factory.mktemp("report") / "project")) as folder:
-        graph = Graph(load())
-        for name in ("stl10", "voc2007"):
-            shard(graph.shards(name))
-        learn(graph, "pretrain", "stl10-small", 0)
-        for name in ("stl10-gaussian", "stl10-ours"):
-            learn(graph, "finetune", name, 0)
-            evaluate(graph, f"finetune.{name}.centre", 0)
-        evaluate(graph, "pretrain.stl10-small.restore", 0)
-        table(graph, "table5")
-        figure(graph, "figure10")
-        report(load())
-        yield folder
-
-
 @pytest.fixture
-def copied(made, tmp_path):
-    shutil.copytree(made, tmp_path / "copy", ignore=shutil.ignore_patterns("data"))
-    with working_in(tmp_path / "copy") as folder:
-        yield folder
+def page(made):
+    """The report of a project where one table and one figure were made."""
+    report(load())
+    return REPORT.absolute().as_uri()
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    if browser.found() is None:
-        pytest.skip("no Chromium here (apt-get install chromium)")
-    with browser.opened(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def tab(page):
-    """The browser as a reader finds it at first."""
-    page.errors.clear()
-    page.requests.clear()
-    page.size(*browser.DESKTOP)
-    page.media()
-    return page
-
-
-def test_one_table_alone_is_shown_and_all_that_is_missing_has_its_command(made):
+def test_one_table_alone_is_shown_and_all_that_is_missing_has_its_command(made, page):
     text = REPORT.read_text()
     assert "80.60" in text
     measured = json.loads(
@@ -134,34 +88,33 @@ def test_one_table_alone_is_shown_and_all_that_is_missing_has_its_command(made):
     assert missing == targets - made_here
 
 
-def test_the_same_results_give_the_same_page(made):
+def test_the_same_results_give_the_same_page(made, page):
     before = REPORT.read_bytes()
     report(load())
     assert REPORT.read_bytes() == before
 
 
-def test_a_table_is_outdated_once_params_ask_for_other_values(copied):
+def test_a_table_is_outdated_once_params_ask_for_other_values(made, page):
     def state():
         parts = Shelf(load()).parts("dong2016", papers.papers()["dong2016"])
         return {part.name: part.state for part in parts}
 
     assert state()["Table 5"] == state()["Figure 10"] == "made"
     assert state()["Table 6"] == "missing"
-    set_params(copied, **{"pretrain__stl10-small__optimiser__adam__lr": 3.0e-4})
+    set_params(made, **{"pretrain__stl10-small__optimiser__adam__lr": 3.0e-4})
     assert state()["Table 5"] == state()["Figure 10"] == "outdated"
 
 
-def test_runs_that_are_not_on_the_disk_are_asked_for(copied):
-    shutil.rmtree(copied / "results" / "runs")
+def test_runs_that_are_not_on_the_disk_are_asked_for(made, page):
+    shutil.rmtree(made / "results" / "runs")
     report(load())
     text = REPORT.read_text()
     assert "80.60" in text
     assert "Not on this disk" in text
 
 
-@needs_chromium
-def test_no_link_leads_nowhere_and_nothing_is_loaded_from_elsewhere(made, tab):
-    tab.goto(REPORT.absolute().as_uri())
+def test_no_link_leads_nowhere_and_nothing_is_loaded_from_elsewhere(made, page, tab):
+    tab.goto(page)
     dead = "[...document.links].filter(a => !document.getElementById(a.hash.slice(1))).map(a => a.href)"
     assert tab.js(dead) == []
     assert tab.js("document.links.length") > 30
@@ -173,9 +126,8 @@ def test_no_link_leads_nowhere_and_nothing_is_loaded_from_elsewhere(made, tab):
     assert tab.errors == []
 
 
-@needs_chromium
-def test_a_number_leads_to_its_run_and_back_by_keyboard_alone(made, tab):
-    tab.goto(REPORT.absolute().as_uri())
+def test_a_number_leads_to_its_run_and_back_by_keyboard_alone(made, page, tab):
+    tab.goto(page)
     tab.js("document.querySelector('#dong2016-table5 .ours a').focus()")
     place = tab.js("scrollY")
     tab.press(**ENTER)
@@ -198,17 +150,15 @@ def test_a_number_leads_to_its_run_and_back_by_keyboard_alone(made, tab):
     assert tab.errors == []
 
 
-@needs_chromium
-def test_no_smoke_number_looks_like_a_reproduction(made, tab):
-    tab.goto(REPORT.absolute().as_uri())
+def test_no_smoke_number_looks_like_a_reproduction(made, page, tab):
+    tab.goto(page)
     assert "they reproduce nothing" in tab.js("document.querySelector('.warning').innerText")
     numbers = "[...document.querySelectorAll('.results .ours a')].map(a => a.parentElement.className.trim())"
     assert tab.js(numbers) == ["ours other"] * 2
 
 
-@needs_chromium
-def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, tab):
-    tab.goto(REPORT.absolute().as_uri())
+def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, page, tab):
+    tab.goto(page)
     shade = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
     assert tab.js(shade) > 240
     tab.media(dark=True)
@@ -217,7 +167,7 @@ def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, tab):
     assert tab.js("getComputedStyle(document.querySelector('nav')).display") == "none"
     tab.media()
     tab.size(*browser.PHONE)
-    tab.goto(REPORT.absolute().as_uri())
+    tab.goto(page)
     assert tab.js("document.documentElement.scrollWidth") <= browser.PHONE[0]
     tab.js("document.querySelector('.ours a').click()")
     tab.until("document.querySelector('.run:target')")
@@ -229,19 +179,18 @@ def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, tab):
 BAD = "<img src=x onerror=hit()><script>hit()</script>\"' {{ 7 * 7 }}"
 
 
-@needs_chromium
-def test_what_comes_from_outside_is_text(copied, tab):
+def test_what_comes_from_outside_is_text(made, tab):
     """Labels of a paper, and what a run's record says of its machine."""
-    keep_only(copied, "table5")
-    path = copied / "pipeline" / "papers" / "dong2016.yaml"
+    keep_only(made, "table5")
+    path = made / "pipeline" / "papers" / "dong2016.yaml"
     content = json.dumps(BAD)
     path.write_text(
         path.read_text().replace("The state of the art on STL-10", content).replace("Swersky et al.", content)
     )
-    for file in copied.glob("results/runs/smoke/*/*/*/*.json"):
+    for file in made.glob("results/runs/smoke/*/*/*/*.json"):
         found = json.loads(file.read_text())
         file.write_text(json.dumps({**found, "machine": {**found["machine"], "device": BAD}, "commit": BAD}))
-    command("python", "-m", "pipeline.report", folder=copied)
+    command("python", "-m", "pipeline.report", folder=made)
     tab.goto(REPORT.absolute().as_uri())
     assert tab.js("document.querySelector('#dong2016-table5 h3').innerText").endswith(BAD)
     assert tab.js("document.querySelector('#dong2016-table5 tbody th').innerText") == BAD

@@ -346,6 +346,20 @@ def _check_measurement(params: Params, label: str, where: str) -> None:
         )
 
 
+def places(label: str) -> dict[str, str]:
+    """Where a measurement stands in tables: dong2016/table6 -> its row's number and name, and its column."""
+    found: dict[str, list[str]] = {}
+    for paper, facts in papers().items():
+        for table, layout in facts.tables.items():
+            for number, (row, cells) in enumerate(layout.rows.items(), 1):
+                columns = [column for column, cell in cells.items() if cell.of == label]
+                if columns:
+                    found.setdefault(f"{paper}/{table}", []).append(
+                        f"{number:02} {row}: {', '.join(columns)}"
+                    )
+    return {table: "; ".join(rows) for table, rows in found.items()}
+
+
 def used_by(label: str) -> dict[str, str]:
     """The papers, tables and figures that show a run, as tags."""
     users = [(paper, name) for paper, name, of in uses() if of == label or of.startswith(label + ".")]
