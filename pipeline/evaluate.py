@@ -16,7 +16,7 @@ from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
 from pipeline.devices import device_at_hand
-from pipeline.files import read_json, write_json, write_whole
+from pipeline.files import damaged, read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
 from pipeline.models import masci
@@ -60,9 +60,9 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
         if kept:
             write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
-        record = read_json(
-            training.record, way_out=f"make it again: snakemake --cores all {training.weights}"
-        )
+        record = read_json(training.record, way_out=f"make it again: snakemake --cores all {training.record}")
+        if "epoch_losses" not in record:
+            raise damaged(training.record, "it lacks 'epoch_losses'")
         content = {
             "identity": measurement.identity,
             "protocol": measurement.protocol,
