@@ -29,6 +29,7 @@ def shard(shards: Shards) -> None:
     classes: tuple[str, ...] = ()
     for name in shards.dataset.splits:
         split = open_split(shards, name)
+        need_room(shards.folder, _estimated(shards, name, split), what=f"{shards.name}, split {name!r},")
         splits[name] = write_split(shards, name, split)
         classes = classes or tuple(split.classes)
     manifest = {
@@ -74,7 +75,6 @@ def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
     if not len(split):
         raise ValueError(f"{shards.name}: split {name!r} has no image")
     taken = chosen(shards, name, len(split))
-    need_room(shards.folder, _estimated(shards, name, split, taken), what=f"{shards.name}, split {name!r},")
     histogram = np.zeros((SOURCES[shards.dataset.source].channels, 256), dtype=np.int64)
     shapes: set[tuple[int, int]] = set()
 
@@ -82,8 +82,7 @@ def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
 
     def samples() -> Iterator[tuple[str, dict[str, bytes]]]:
         for i, index in enumerate(taken):
-            sample = split[int(index)]
-            where = f"{shards.name} {name} {index}" + (f" ({sample.origin})" if sample.origin else "")
+            where, sample = _sample(shards, name, split, int(index))
             parts, pixels = encode(sample, shards, where=where)
             mask = from_netpbm(parts["mask.pgm"], where=where) if "mask.pgm" in parts else None
             try:
@@ -116,15 +115,22 @@ def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
     return record
 
 
-def _estimated(shards: Shards, name: str, split: Split, taken: np.ndarray) -> int:
+def _sample(shards: Shards, name: str, split: Split, index: int) -> tuple[str, Sample]:
+    """A sample, and how messages name it."""
+    sample = split[index]
+    return f"{shards.name} {name} {index}" + (f" ({sample.origin})" if sample.origin else ""), sample
+
+
+def _estimated(shards: Shards, name: str, split: Split) -> int:
     """Bytes of a split's tars, by some of its samples; what lies there already will give way."""
-    probes = taken[:: -(-len(taken) // PROBES)]
+    taken = chosen(shards, name, len(split))
+    probes = taken[:: max(1, len(taken) // PROBES)]
     sizes = [
-        sum(1024 + len(content) for content in encode(split[int(index)], shards, where=name)[0].values())
-        for index in probes
+        sum(1024 + len(content) for content in encode(sample, shards, where=where)[0].values())
+        for where, sample in (_sample(shards, name, split, int(index)) for index in probes)
     ]
     there = sum(file.stat().st_size for file in shards.folder.glob(f"{name}-*.tar"))
-    return sum(sizes) * len(taken) // len(sizes) - there
+    return sum(sizes) * len(taken) // max(1, len(sizes)) - there
 
 
 def check_classes(label: int | list[int] | None, mask: np.ndarray | None, classes: int) -> None:
