@@ -1,13 +1,15 @@
 """The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/graph.py."""
 
+import os
 import sys
 import time
 from pathlib import Path
 
 from pipeline import architecture, claims, figure, papers, table, warm
+from pipeline.command import alone, pass_on_stops
 from pipeline.graph import Graph, Training
 from pipeline.params import load
-from pipeline.track import finish, follow
+from pipeline.track import FOLLOWED, finish, follow
 
 try:
     settings = load(scale=config.get("scale"))
@@ -55,7 +57,8 @@ def start_of(stage):
 
 
 def weights_of(w):
-    return ancient(str(training_of("evaluate", w).weights))
+    training = training_of("evaluate", w)
+    return [ancient(str(training.weights)), ancient(str(training.record))]
 
 
 def raw_of(w):
@@ -141,6 +144,7 @@ def asked(phase):
     return sorted({str(each.weights) for each in trainings if each.stage == phase})
 
 
+locks = []  # on this folder, as long as Snakemake lives
 beside = (
     []
 )  # who holds torch for the stages, and who hands over to MLflow what happens meanwhile
@@ -148,7 +152,10 @@ beside = (
 
 # What another executor sends elsewhere stays in what it was given there, and is no fork of a process here.
 onstart:
+    locks.append(alone())
     beside.extend([warm.start() if workflow.local_exec else None, follow()])
+    os.environ[FOLLOWED] = "by snakemake"
+    pass_on_stops(besides=beside)
 
 
 onsuccess:

@@ -3,13 +3,18 @@
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 from pipeline import progress
-from pipeline.graph import Graph
+from pipeline.files import hold, holder
+from pipeline.graph import RESULTS, Graph
 from pipeline.params import load
+
+LOCK = RESULTS / ".graph.lock"
 
 
 class Stopped(BaseException):
@@ -25,6 +30,7 @@ def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
     given = parser.parse_args()
 
     def act() -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's word for Ctrl-C
         graph = Graph(load(scale=given.scale))
         progress.every = graph.params.engine.log_seconds
         work(graph, given.name, given.seed)
@@ -47,6 +53,32 @@ def run_rendering(stage: str, work: Callable[[Graph, str], Any], *, name: str) -
         work(Graph(params), given.name)
 
     sys.exit(answered(f"{stage} {given.name}", act))
+
+
+def alone() -> IO[str]:
+    """Be the only graph that runs in this folder, for as long as what is returned is kept."""
+    lock = hold(LOCK)
+    if lock is None:
+        sys.exit(f"another graph runs in this folder: {holder(LOCK)}; wait for it, or end it")
+    return lock
+
+
+def pass_on_stops(*, besides: list[subprocess.Popen | None]) -> None:
+    """On SIGTERM the jobs write their checkpoints and leave; Snakemake alone would wait for their ends."""
+    import psutil
+
+    snakemake = signal.getsignal(signal.SIGTERM)
+    spared = {each.pid for each in besides if each is not None}
+
+    def stop(number: int, frame: Any) -> None:
+        if callable(snakemake):
+            snakemake(number, frame)
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if child.pid not in spared and not child.children():
+                    child.send_signal(number)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def answered(who: str, act: Callable[[], Any]) -> int:

@@ -6,18 +6,19 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline import ranks
-from pipeline.files import read_json
+from pipeline.files import damaged, read_json, seal
 from pipeline.params import Augment, Data
-from pipeline.shard import decode
+from pipeline.shard import check_classes, decode
+from pipeline.typed import build
 
 WINDOW = 65_536  # samples that are shuffled together, as far as they fit in WINDOW_BYTES
 WINDOW_BYTES = 2 << 30
@@ -77,8 +78,63 @@ class Manifest:
         return sum(each["count"] for each in self.record["shards"][:shard])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tar:
+    name: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    count: int
+    shards: tuple[_Tar, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shape: tuple[int, int] | None
+    folds: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """What a manifest must be, whoever wrote it."""
+
+    dataset: str
+    shown: str
+    key: str
+    labels: Literal["class", "classes", "mask"]
+    channels: Literal[1, 3]
+    classes: tuple[str, ...]
+    splits: dict[str, _Split]
+    seal: str
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            counts = [tar.count for tar in split.shards]
+            tars = [tar.name for tar in split.shards]
+            if not counts or min(counts) < 1 or sum(counts) != split.count:
+                raise ValueError(f"split {name!r} has {split.count} samples, its shards {counts}")
+            if tars != [f"{name}-{i:05d}.tar" for i in range(len(tars))] or "/" in name:
+                raise ValueError(f"split {name!r} has the shards {tars}")
+            if not len(split.mean) == len(split.std) == self.channels:
+                raise ValueError(f"split {name!r} has another mean or deviation than one for each channel")
+            if not all(0 <= value <= 255 for value in (*split.mean, *split.std)):
+                raise ValueError(f"split {name!r} has the mean {split.mean} and the deviation {split.std}")
+            if split.shape is not None and not 1 <= min(split.shape) <= max(split.shape) <= 1 << 16:
+                raise ValueError(f"split {name!r} has the shape {split.shape}")
+            if not all(0 <= index < split.count for fold in split.folds or () for index in fold):
+                raise ValueError(f"split {name!r} has a fold of samples that it lacks")
+
+
 def open_manifest(path: Path, split: str) -> Manifest:
     content = read_json(path, way_out="make it again: snakemake --cores all shard")
+    if content.get("seal") != seal(content):
+        raise damaged(path, "it does not say what was written")
+    try:
+        build(_Content, content, "")
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
     if split not in content["splits"]:
         raise ValueError(f"{path} has no split {split!r}; it has {', '.join(content['splits'])}")
     return Manifest(folder=path.parent, name=content["dataset"], split=split, content=content)
@@ -135,49 +191,67 @@ def read_shard(
     """A verified shard's samples: a scan over the headers of one buffer, without a copy of raw pixels."""
     listed = manifest.record["shards"][shard]
     path = manifest.folder / listed["name"]
-    way_out = f"remove {manifest.folder}, then make it again: snakemake --cores all shard"
+    refuse = partial(damaged, path, manifest=manifest.folder / "manifest.json")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; {way_out}") from None
+        raise refuse("it is missing") from None
     if hashlib.sha256(content).hexdigest() != listed["sha256"]:
-        raise ValueError(f"{path} is damaged: its sha256 is not the manifest's; {way_out}")
-    samples: list[tuple[str, dict[str, Any]]] = []
-    for name, member in _members(memoryview(content)):
-        key, _, extension = name.partition(".")
-        if not samples or samples[-1][0] != key:
-            samples.append((key, {}))
-        samples[-1][1][extension] = member
-    if len(samples) != listed["count"]:
-        raise ValueError(f"{path} has {len(samples)} samples, {listed['count']} in the manifest; {way_out}")
-    compressed = any(extension in members for _, members in samples[:1] for extension in COMPRESSED)
+        raise refuse("its sha256 is not the manifest's")
+    try:
+        samples = read_tar(memoryview(content))
+        if len(samples) != listed["count"]:
+            raise ValueError(f"it has {len(samples)} samples, {listed['count']} in the manifest")
+    except ValueError as error:
+        raise refuse(str(error)) from None
+
+    def sample(each: tuple[str, dict[str, memoryview]]) -> tuple:
+        try:
+            return _sample(each[1], manifest)
+        except ValueError as error:
+            raise refuse(f"{each[0]}: {error}") from None
+
+    compressed = any(extension in members for members in samples.values() for extension in COMPRESSED)
     with ThreadPoolExecutor(os.cpu_count() if compressed else 1) as decoders:
         each = decoders.map if compressed else map  # raw pixels are only looked at: threads would cost more
-        yield from each(lambda sample: _sample(sample[1], manifest, where=f"{path}, {sample[0]}"), samples)
+        yield from each(sample, samples.items())
 
 
-def _members(tar: memoryview) -> Iterator[tuple[str, memoryview]]:
-    """Names and contents of a plain tar whose checksum was verified."""
+def read_tar(tar: memoryview) -> dict[str, dict[str, memoryview]]:
+    """The samples of a tar of plain files, by a scan over its headers: key -> extension -> content."""
+    samples: dict[str, dict[str, memoryview]] = {}
     at = 0
     while at + 512 <= len(tar) and tar[at]:
-        name = bytes(tar[at : at + 100]).rstrip(b"\0").decode()
-        size = int(bytes(tar[at + 124 : at + 135]), 8)
-        yield name, tar[at + 512 : at + 512 + size]
+        head = bytes(tar[at : at + 512])
+        key, dot, extension = head[:100].rstrip(b"\0").decode("ascii").partition(".")
+        size = int(head[124:135], 8)
+        if head[156:157] not in b"0\0" or size < 0 or not dot or "/" in key + extension:
+            raise ValueError(f"{key[:40]!r}.{extension[:40]!r} of {size} bytes is no plain file")
+        if at + 512 + size > len(tar):
+            raise ValueError(f"{key}.{extension} says that it has {size} bytes; the file ends before")
+        samples.setdefault(key, {})[extension] = tar[at + 512 : at + 512 + size]
         at += 512 + (size + 511) // 512 * 512
+    return samples
 
 
-def _sample(members: dict[str, Any], manifest: Manifest, *, where: str) -> tuple:
-    image = mask = label = None
+def _sample(members: dict[str, Any], manifest: Manifest) -> tuple:
+    image = mask = None
+    label: int | list[int] | None = None
     for extension, content in members.items():
+        where = extension
         if extension == "cls":
             label = int(bytes(content))
         elif extension == "json":
-            label = json.loads(bytes(content))
+            label = list(build(tuple[int, ...], json.loads(bytes(content)), "its label"))
         elif extension == "mask.pgm":
             mask = decode(bytes(content), channels=None, where=where)[:, :, 0]
         else:
             image = decode(bytes(content), channels=manifest.channels, where=where)
-    assert image is not None, where
+    if image is None or image.shape[2] != manifest.channels:
+        raise ValueError(f"it has no image of {manifest.channels} channels")
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise ValueError(f"its mask is {mask.shape}, its image {image.shape[:2]}")
+    check_classes(label, mask, len(manifest.classes))
     return image, label, mask
 
 

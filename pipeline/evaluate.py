@@ -16,7 +16,7 @@ from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
 from pipeline.devices import device_at_hand
-from pipeline.files import read_json, write_json, write_whole
+from pipeline.files import damaged, read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
 from pipeline.models import masci
@@ -63,9 +63,9 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
             write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
         if pictures := [array for array in kept.values() if array.dtype == np.uint8 and array.ndim == 4]:
             write_whole(measurement.folder / "pictures.png", lambda beside: _save_sheet(beside, pictures))
-        record = read_json(
-            training.record, way_out=f"make it again: snakemake --cores all {training.weights}"
-        )
+        record = read_json(training.record, way_out=f"make it again: snakemake --cores all {training.record}")
+        if "epoch_losses" not in record:
+            raise damaged(training.record, "it lacks 'epoch_losses'")
         content = {
             "identity": measurement.identity,
             "protocol": measurement.protocol,

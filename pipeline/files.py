@@ -1,16 +1,22 @@
-"""Whole files or none: written beside, then renamed."""
+"""Whole files or none: written beside, then renamed; what is damaged is set aside; what is held is locked."""
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """`write` fills a file beside `path`; only when all of it is on the disk does it take the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_partials(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(beside)
@@ -29,13 +35,33 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-def read_json(path: Path, *, way_out: str) -> Any:
+def read_json(path: Path, *, way_out: str) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; {way_out}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it, then {way_out}") from None
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, str(error)) from None
+    if not isinstance(content, dict):
+        raise damaged(path, "it holds no mapping")
+    return content
+
+
+def damaged(path: Path, why: str, *, manifest: Path | None = None) -> ValueError:
+    """The error to raise; the file, and the manifest that vouches for it, are out of the next run's way."""
+    for each in (path, manifest):
+        if each is not None:
+            with suppress(OSError):
+                each.replace(each.with_name(f"{each.name}.damaged"))
+    return ValueError(
+        f"{path} is damaged ({why}); it is set aside as {path.name}.damaged, and the next run makes it anew"
+    )
+
+
+def seal(content: dict[str, Any]) -> str:
+    """The checksum of a document, over all that it says but this."""
+    rest = {name: value for name, value in content.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -43,7 +69,41 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def drop_partials(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for leftover in folder.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
+def _drop_partials(path: Path) -> None:
+    """Remove what killed processes left half-written of a file."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        try:
+            os.kill(int(leftover.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+
+
+def need_room(folder: Path, needed: int, *, what: str) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{what} needs {needed / 2**20:.1f} MB in {folder}, and {free / 2**20:.1f} MB are free there; "
+            "make room (`python -m pipeline.clean` lists what no run names)"
+        )
+
+
+def hold(path: Path) -> IO[str] | None:
+    """Hold a lock until the file is closed or this process ends, however it ends; None: another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {' '.join(sys.argv)}")
+    file.flush()
+    return file
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock, in its own words."""
+    return path.read_text(encoding="utf-8")

@@ -16,11 +16,11 @@ from torch import nn
 from pipeline import ranks, track
 from pipeline.data import Batches, Images, Manifest, Mixed, open_manifest, subset
 from pipeline.devices import device_at_hand
-from pipeline.files import drop_partials, write_json
+from pipeline.files import need_room, write_json
 from pipeline.graph import Graph, Training
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
-from pipeline.train import State, chance, fit, load_tensors, precision, save_tensors
+from pipeline.train import State, chance, fit, fits, load_tensors, precision, save_tensors
 from pipeline.typed import plain
 
 
@@ -28,10 +28,12 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     """Train one run with one seed, or go on with it; its weights, then its record, are written last."""
     training, engine = graph.training(stage, name, seed), graph.params.engine
     torch.set_num_threads(engine.threads)
-    drop_partials(training.folder)
     began, device = time.time(), device_at_hand()
     manifest = open_manifest(training.shards.manifest, training.spec.data.split)
     model = beginning(training, manifest).to(device).to(memory_format=torch.channels_last)
+    size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    # A checkpoint holds the weights and two moments of each; a new one is written before the old one goes.
+    need_room(training.folder, 6 * size + (1 << 16), what=training.identity)
     loss = LOSSES[training.spec.objective.name]
     owner = {"identity": training.identity}
     files = [training.record, training.weights]
@@ -106,7 +108,8 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
                 raise ValueError(
                     f"{training.label}.transfer names {part!r}; {training.start.label} has {', '.join(parts)}"
                 )
-            getattr(model, part).load_state_dict(parts[part])
+            with fits(training.start.weights):
+                getattr(model, part).load_state_dict(parts[part])
     return model
 
 
@@ -114,7 +117,8 @@ def trained(training: Training, manifest: Manifest) -> nn.Module:
     """The run's network with the weights that it ended with."""
     model = MODELS[training.spec.objective.name](training.spec, manifest)
     for name, tensors in load_parts(training).items():
-        getattr(model, name).load_state_dict(tensors)
+        with fits(training.weights):
+            getattr(model, name).load_state_dict(tensors)
     return model.eval()
 
 
@@ -122,7 +126,8 @@ def load_parts(training: Training) -> dict[str, dict[str, torch.Tensor]]:
     content = load_tensors(training.weights)
     if content.get("identity") != training.identity:
         raise ValueError(f"{training.weights} holds the weights of {content.get('identity')!r}; remove it")
-    return content["parts"]
+    with fits(training.weights):
+        return content["parts"]
 
 
 def _write(

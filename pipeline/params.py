@@ -452,8 +452,7 @@ def _check(params: Params) -> None:
     _known(params.scale, params.scales, "scale")
     for section in ("scales", "datasets", "pretrain", "finetune", "evaluate"):
         for name in getattr(params, section):
-            if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
-                raise ValueError(f"{section} has the name {name!r}; letters, digits, '-' and '_' are allowed")
+            _check_name(name, section)
     for name, dataset in params.datasets.items():
         _check_dataset(name, dataset)
     for name, scale in params.scales.items():
@@ -465,6 +464,14 @@ def _check(params: Params) -> None:
             _check_run(params, f"{stage}.{name}", run)
 
 
+def _check_name(name: str, where: str) -> None:
+    """Names become folders, and words of commands."""
+    if not name or name[0] == "-" or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+        raise ValueError(
+            f"{where} has the name {name!r}; letters, digits, '-' and '_' are allowed, the first no '-'"
+        )
+
+
 def _check_dataset(name: str, dataset: Dataset) -> None:
     where = f"datasets.{name}"
     _known(dataset.source, SOURCES, f"{where}.source")
@@ -472,6 +479,7 @@ def _check_dataset(name: str, dataset: Dataset) -> None:
     if (dataset.source == "folder") != (dataset.path is not None):
         raise ValueError(f"{where}: 'path' goes with 'source: folder', and only with it")
     for split in dataset.splits:
+        _check_name(split, f"{where}.splits")
         if source.splits:
             _known(split, source.splits, f"{where}.splits")
     if dataset.synsets is not None:

@@ -11,22 +11,25 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets import SOURCES, Sample, Split
-from pipeline.files import drop_partials, write_json, write_whole
+from pipeline.files import need_room, seal, write_json, write_whole
 from pipeline.graph import Shards
 from pipeline.progress import Progress
 
 SHARD_BYTES = 64 << 20  # a shard is closed at the first sample past this
+FORMATS = ("BMP", "JPEG", "PNG", "WEBP")  # of images; some other readers of Pillow's call programs
+VOID = 255  # of a mask: no class
+PROBES = 8  # samples that tell how much room a split needs
 QUALITY = 95  # of photographs that are re-sized, hence encoded anew
 
 
 def shard(shards: Shards) -> None:
     """Write every split of the data set; the same input gives the same bytes on any machine."""
-    drop_partials(shards.folder)
     source = SOURCES[shards.dataset.source]
     splits: dict[str, Any] = {}
     classes: tuple[str, ...] = ()
     for name in shards.dataset.splits:
         split = open_split(shards, name)
+        need_room(shards.folder, _estimated(shards, name, split), what=f"{shards.name}, split {name!r},")
         splits[name] = write_split(shards, name, split)
         classes = classes or tuple(split.classes)
     manifest = {
@@ -38,7 +41,7 @@ def shard(shards: Shards) -> None:
         "classes": list(classes),
         "splits": splits,
     }
-    write_json(shards.manifest, manifest)
+    write_json(shards.manifest, {**manifest, "seal": seal(manifest)})
 
 
 def open_split(shards: Shards, name: str) -> Split:
@@ -79,7 +82,13 @@ def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
 
     def samples() -> Iterator[tuple[str, dict[str, bytes]]]:
         for i, index in enumerate(taken):
-            parts, pixels = encode(split[int(index)], shards, where=f"{shards.name} {name} {index}")
+            where, sample = _sample(shards, name, split, int(index))
+            parts, pixels = encode(sample, shards, where=where)
+            mask = from_netpbm(parts["mask.pgm"], where=where) if "mask.pgm" in parts else None
+            try:
+                check_classes(sample.label, mask, len(split.classes))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}; mend it or take it away") from None
             shapes.add(pixels.shape[:2])
             for channel, counts in enumerate(histogram):
                 counts += np.bincount(pixels[:, :, channel].ravel(), minlength=256)
@@ -104,6 +113,32 @@ def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
         place = {int(index): i for i, index in enumerate(taken)}
         record["folds"] = [[place[i] for i in fold if i in place] for fold in split.folds]
     return record
+
+
+def _sample(shards: Shards, name: str, split: Split, index: int) -> tuple[str, Sample]:
+    """A sample, and how messages name it."""
+    sample = split[index]
+    return f"{shards.name} {name} {index}" + (f" ({sample.origin})" if sample.origin else ""), sample
+
+
+def _estimated(shards: Shards, name: str, split: Split) -> int:
+    """Bytes of a split's tars, by some of its samples; what lies there already will give way."""
+    taken = chosen(shards, name, len(split))
+    probes = taken[:: max(1, len(taken) // PROBES)]
+    sizes = [
+        sum(1024 + len(content) for content in encode(sample, shards, where=where)[0].values())
+        for where, sample in (_sample(shards, name, split, int(index)) for index in probes)
+    ]
+    there = sum(file.stat().st_size for file in shards.folder.glob(f"{name}-*.tar"))
+    return sum(sizes) * len(taken) // max(1, len(sizes)) - there
+
+
+def check_classes(label: int | list[int] | None, mask: np.ndarray | None, classes: int) -> None:
+    shown = [] if label is None else label if isinstance(label, list) else [label]
+    if mask is not None:
+        shown = [*shown, *np.unique(mask[mask != VOID]).tolist()]
+    if wrong := [each for each in shown if not 0 <= each < classes]:
+        raise ValueError(f"it has the class {wrong[0]}; {classes} are known")
 
 
 def encode(sample: Sample, shards: Shards, *, where: str) -> tuple[dict[str, bytes], np.ndarray]:
@@ -150,10 +185,12 @@ def decode(image: np.ndarray | bytes, *, channels: int | None, where: str) -> np
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(image)) as opened:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as opened:  # refuses more than 179 million pixels
             picture = opened if channels is None else opened.convert("RGB" if channels == 3 else "L")
             pixels = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers have a dozen kinds of error for a damaged image
         raise ValueError(f"{where}: the image does not decode ({error}); replace or remove it") from None
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
@@ -169,9 +206,10 @@ def from_netpbm(image: bytes, *, where: str) -> np.ndarray:
         kind, size, depth, pixels = image.split(b"\n", 3)
         width, height = map(int, size.split())
         channels = {b"P6": 3, b"P5": 1}[kind]
-        assert depth == b"255"
+        if depth != b"255" or min(height, width) < 1:
+            raise ValueError
         return np.frombuffer(pixels, np.uint8).reshape(height, width, channels)
-    except (ValueError, KeyError, AssertionError):
+    except (ValueError, KeyError):
         raise ValueError(f"{where}: not the raw image that its header says") from None
 
 

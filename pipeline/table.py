@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from pipeline.command import answered
-from pipeline.files import read_json, write_text
+from pipeline.files import damaged, read_json, write_text
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Cell, Table, check, find, numbered, papers, target
 from pipeline.params import load
@@ -127,7 +127,10 @@ def value_of(result: dict[str, Any], metric: str | None, measurement: Measuremen
 
 
 def from_files(measurement: Measurement) -> dict[str, Any]:
-    return read_json(measurement.metrics, way_out=f"{MAKE} {measurement.metrics}")
+    result = read_json(measurement.metrics, way_out=f"{MAKE} {measurement.metrics}")
+    if not isinstance(result.get("metrics"), dict) or "commit" not in result:
+        raise damaged(measurement.metrics, "it lacks 'metrics' or 'commit'")
+    return result
 
 
 class FromMlflow:

@@ -5,6 +5,7 @@ process follows these files and hands over what is new; what was not handed over
 """
 
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -13,17 +14,21 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.command import answered
+from pipeline.files import hold, holder, write_whole
 from pipeline.graph import RESULTS, Measurement, Training
 
 STORE = "sqlite:///mlflow.db"
 LOCK = RESULTS / ".mlflow.lock"  # held by whoever hands over
+LOOKED = RESULTS / ".mlflow.looked"  # its time: all that was told before it is handed over
+FOLLOWED = "PIPELINE_FOLLOWED"  # set by a process that sees to what the runs below it tell
 EVENTS = "events.jsonl"
 LOOK_SECONDS = 2.0
+PATIENCE = 10.0  # with a store that takes nothing, once all is told
 BATCH = 500  # metrics in one call; a store takes a thousand at most
 
 
@@ -31,16 +36,24 @@ class Events:
     """The story of one run: who it is, its metrics by step, how it ended."""
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+        self._wait()
         told, self.last = _told(path), -1
         if told and told[-1].get("end") != "FINISHED":  # it was interrupted: the same story goes on
             self.last = max((line["step"] for line in told if "step" in line), default=-1)
-            text = "".join(json.dumps(line) + "\n" for line in told)
+            self._file.truncate(sum(len(_written(line)) for line in told))
         else:
-            text = json.dumps({"begin": header, "time": _now()}) + "\n"
-        path.write_text(text, encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+            self._file.truncate(0)
+            self._tell({"begin": header, "time": _now()})
+
+    def _wait(self) -> None:
+        """One process at a time works on a run: a kill of Snakemake alone leaves its jobs alive."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{self._file.name}: waiting for another process at the same run", file=sys.stderr)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Tell a step once, also where a run goes on from a checkpoint before it."""
@@ -48,11 +61,11 @@ class Events:
             self._tell({"step": step, "metrics": metrics, "time": _now()})
 
     def end(self, status: str, files: list[Path]) -> None:
-        self._tell({"end": status, "files": [str(file) for file in files], "time": _now()})
-        self._file.close()
+        with self._file:
+            self._tell({"end": status, "files": [str(file) for file in files], "time": _now()})
 
     def _tell(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(_written(line))
         self._file.flush()
 
 
@@ -60,16 +73,23 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
+def _written(line: dict[str, Any]) -> bytes:
+    return json.dumps(line).encode() + b"\n"
+
+
 def _told(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a story; a last one that a killed process left half-written is not one."""
+    """The lines of a story, as far as they are what was written: a kill may leave half of the last one."""
     if not path.exists():
         return []
-    told = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    told: list[dict[str, Any]] = []
+    for text in path.read_bytes().splitlines(keepends=True):
         try:
-            told.append(json.loads(line))
-        except json.JSONDecodeError:
+            line = json.loads(text)
+        except ValueError:
             break
+        if not isinstance(line, dict) or _written(line) != text or ("begin" in line) != (not told):
+            break
+        told.append(line)
     return told
 
 
@@ -102,7 +122,8 @@ def run(work: Training | Measurement, manifest: Any, *, commit: str, files: list
     try:
         yield events
     except BaseException as error:
-        events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])
+        with suppress(OSError):  # a full disk has been said already
+            events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])
         raise
     else:
         events.end("FINISHED", files)
@@ -122,17 +143,11 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def follow() -> subprocess.Popen | None:
-    """Hand over what happens until this process has ended; where somebody does so already, nothing.
+    """Hand over what happens until this process has ended; where one above it does so already, nothing.
 
     The follower knows the end, whatever it was, by the end of its standard input.
     """
-    from filelock import FileLock, Timeout
-
-    LOCK.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(LOCK, timeout=0):
-            pass
-    except Timeout:
+    if FOLLOWED in os.environ:
         return None
     words = [sys.executable, "-m", "pipeline.track", "--follow"]
     return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
@@ -158,12 +173,23 @@ class Store:
         self.lines: dict[Path, int] = {}  # how many of its lines are told
 
     def hand_over(self) -> None:
-        """All that is new in all stories."""
+        """All that is new in all stories; one that the store refuses holds no other up."""
+        from mlflow.exceptions import MlflowException
+
+        refused = None
         for path in sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}")):
             stat = path.stat()
             if self.read.get(path) != (stat.st_size, stat.st_mtime_ns):
-                self._tell(path, _told(path))
-                self.read[path] = (stat.st_size, stat.st_mtime_ns)
+                try:
+                    self._tell(path, _told(path))
+                except MlflowException as error:
+                    if error.error_code != "INVALID_PARAMETER_VALUE":
+                        raise
+                    refused = error
+                else:
+                    self.read[path] = (stat.st_size, stat.st_mtime_ns)
+        if refused is not None:
+            raise refused
 
     def _tell(self, path: Path, told: list[dict[str, Any]]) -> None:
         """A metric that the store has is not doubled: its time is a part of it, and the file has the time."""
@@ -208,18 +234,23 @@ class Store:
             found = self._begin(experiment, header, began)
         elif self.client.get_run(found).info.status != "FINISHED":
             self.client.update_run(found, "RUNNING")
+            self._log_params(found, header)
         self.runs[path], self.lines[path] = (found, began), 0
         return found
 
     def _begin(self, experiment: str, header: dict[str, Any], began: int) -> str:
-        from mlflow.entities import Param
-
         name = header["identity"].split("/", 2)[2]
         tags = {**header["tags"], "identity": header["identity"], "mlflow.runName": name}
         run_id = self.client.create_run(experiment, start_time=began, tags=tags).info.run_id
+        self._log_params(run_id, header)
+        return run_id
+
+    def _log_params(self, run_id: str, header: dict[str, Any]) -> None:
+        """Also of a run that is there already: its beginning may have been cut off."""
+        from mlflow.entities import Param
+
         params = [Param(name, value[:6000]) for name, value in header["params"].items()]
         self.client.log_batch(run_id, params=params)
-        return run_id
 
     def _experiment(self, name: str) -> str:
         if name not in self.experiments:
@@ -270,18 +301,28 @@ def uri() -> str:
 
 
 def masked(text: str) -> str:
-    """Addresses in it without the passwords that they may carry."""
-    return re.sub(r"://([^/@:\s]*):[^/@\s]*@", r"://\1:***@", text)
+    """Addresses in it without the passwords and tokens that they may carry."""
+    text = re.sub(r"://([^/:\s]*):\S*@", r"://\1:***@", text)
+    text = re.sub(r"://[^/:\s]*@", "://***@", text)
+    return re.sub(
+        r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]*", r"\1***", text
+    )
 
 
 def connect() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # A server that is away is asked again by `deliver`; MLflow's own patience is of minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     import logging
 
-    logging.disable(logging.WARNING)  # the store's own account of how it makes its tables
+    logging.disable(logging.ERROR)  # the store's own account of how it makes its tables, and of its address
     from mlflow import MlflowClient
 
+    store = Path(uri().removeprefix("sqlite:///"))
+    if uri().startswith("sqlite:///") and not store.exists():  # tables half-made would never be of use
+        write_whole(store, lambda beside: MlflowClient(f"sqlite:///{beside}").search_experiments())
     return MlflowClient(uri())
 
 
@@ -292,8 +333,11 @@ def deliver(*, until: threading.Event, patience: float) -> None:
         last = until.is_set()
         ended = ended or (time.monotonic() if last else 0.0)
         try:
+            looking = time.time()
             store = store or Store(connect())
             store.hand_over()
+            LOOKED.touch()
+            os.utime(LOOKED, (looking, looking))
             fault = ""
             if last:
                 return
@@ -302,17 +346,38 @@ def deliver(*, until: threading.Event, patience: float) -> None:
                 print(f"MLflow at {masked(uri())} takes nothing: {_reason(error)}", file=sys.stderr)
             fault = _reason(error)
             if last and time.monotonic() - ended > patience:
-                raise ValueError(
-                    f"NOT DELIVERED to MLflow at {masked(uri())}: {fault}; the runs are complete, their "
-                    f"{EVENTS} wait in their folders, and `python -m pipeline.track` delivers them"
-                ) from None
+                raise _undelivered(fault) from None
         until.wait(LOOK_SECONDS)
         if last:
             time.sleep(0.2)
 
 
+def _undelivered(fault: str) -> ValueError:
+    return ValueError(
+        f"NOT DELIVERED to MLflow at {masked(uri())}: {fault}; what the runs told waits in their folders "
+        f"({EVENTS}), and `python -m pipeline.track` delivers it"
+    )
+
+
 def _reason(error: Exception) -> str:
-    return masked(" ".join(str(error).split())[:200]) or type(error).__name__
+    return masked(" ".join(str(error).split()))[:200] or type(error).__name__
+
+
+def deliver_in_turn(*, until: threading.Event, patience: float) -> None:
+    """As `deliver`; while another process hands over, it may do so for this one too, up to the end."""
+    ended = 0.0
+    while True:
+        if lock := hold(LOCK):
+            with lock:
+                return deliver(until=until, patience=patience)
+        if until.is_set():
+            ended = ended or time.time()
+            if LOOKED.exists() and LOOKED.stat().st_mtime > ended:
+                return None
+            if time.time() - ended > patience + LOOK_SECONDS:
+                raise _undelivered(f"{holder(LOCK)} hands over, and does not come to it")
+            time.sleep(0.2)
+        until.wait(LOOK_SECONDS)
 
 
 def _await_end(until: threading.Event) -> None:
@@ -330,18 +395,7 @@ def main() -> None:
     else:
         until.set()
 
-    def act() -> None:
-        from filelock import FileLock, Timeout
-
-        LOCK.parent.mkdir(exist_ok=True)
-        try:
-            with FileLock(LOCK, timeout=0 if given.follow else 60):
-                deliver(until=until, patience=10.0)
-        except Timeout:
-            if not given.follow:
-                raise ValueError(f"another process hands over already (it holds {LOCK})") from None
-
-    sys.exit(answered("track", act))
+    sys.exit(answered("track", lambda: deliver_in_turn(until=until, patience=PATIENCE)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """The one loop: every objective is trained by it, whatever its paper."""
 
 import hashlib
+import io
+import math
 import signal
 import sys
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 from pipeline import ranks
 from pipeline.command import Stopped
 from pipeline.data import Batch, Batches, Mixed
-from pipeline.files import write_whole
+from pipeline.files import damaged, write_whole
 from pipeline.optimise import OPTIMISERS, SCHEDULES, Optimiser
 from pipeline.params import Engine, Run
 from pipeline.progress import Progress
@@ -118,6 +121,10 @@ def fit(
             if stop:
                 raise Stopped
     progress.end()
+    if not finite(model.state_dict()):
+        raise ValueError(
+            f"the weights are not finite after step {total}; a lower lr, or engine.precision: fp32"
+        )
     return state
 
 
@@ -162,9 +169,10 @@ def _resume(path: Path, model: nn.Module, optimiser: Optimiser, owner: dict) -> 
     content = load_tensors(path)
     if content.get("owner") != owner:
         raise ValueError(f"{path} is a checkpoint of another specification or seed; remove it to train anew")
-    model.load_state_dict(content["model"])
-    optimiser.restore(content["optimiser"])
-    return State(content["step"], content["losses"], content["pending"])
+    with fits(path):
+        model.load_state_dict(content["model"])
+        optimiser.restore(content["optimiser"])
+        return State(content["step"], content["losses"], content["pending"])
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -176,14 +184,43 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """Tensors and plain values, never code."""
+    """Tensors and plain values, never code; as they were written, and all of them numbers."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        written = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; ask snakemake for it") from None
-    except Exception as error:  # torch.load has a dozen kinds of error for a damaged file
-        reason = str(error).split("\n")[0][:120]
-        raise ValueError(f"{path} does not load ({reason}); remove it, the next run makes it anew") from None
+    with fits(path):
+        with zipfile.ZipFile(io.BytesIO(written)) as parts:
+            if sum(part.file_size for part in parts.infolist()) > len(written):
+                raise ValueError("it would unpack to more than it is")
+            if changed := parts.testzip():
+                raise ValueError(f"{changed} is not what was written")
+        content = torch.load(io.BytesIO(written), map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        if not finite(content):
+            raise ValueError("it holds values that are not numbers")
+        return content
+
+
+@contextmanager
+def fits(path: Path) -> Iterator[None]:
+    """Whatever fails here fails by what is in the file."""
+    try:
+        yield
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # torch has a dozen kinds of error for a damaged file
+        raise damaged(path, str(error).split("\n")[0][:120]) from None
+
+
+def finite(content: Any) -> bool:
+    """Whether every number in nested mappings and lists is one."""
+    if isinstance(content, Tensor):
+        return bool(content.isfinite().all())
+    if isinstance(content, dict | list | tuple):
+        return all(map(finite, content.values() if isinstance(content, dict) else content))
+    return not isinstance(content, float) or math.isfinite(content)
 
 
 @contextmanager

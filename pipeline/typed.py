@@ -45,15 +45,42 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+LARGEST = 1_000_000  # values of a document, once its aliases are written out
+
+
 def read_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if _values(node, {}) > LARGEST:
+            raise ValueError(f"it would have more than {LARGEST} values")
+        return None if node is None else loader.construct_document(node)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError) as error:
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except (
+        yaml.YAMLError,
+        UnicodeDecodeError,
+        RecursionError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except ValueError as error:
-        raise ValueError(f"{path}, {error}") from None
+        raise ValueError(f"{path}, {' '.join(str(error).split())}") from None
+
+
+def _values(node: Any, seen: dict[int, int]) -> int:
+    """How many values a node stands for; an alias of a few bytes may stand for any number."""
+    if id(node) not in seen:
+        seen[id(node)] = LARGEST  # until it is known: that of a node within itself
+        children = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [each for pair in children for each in pair]
+        seen[id(node)] = 1 + sum(_values(each, seen) for each in children)
+    return seen[id(node)]
 
 
 def nearest(name: Any, allowed: typing.Iterable[Any]) -> str:
@@ -98,7 +125,7 @@ def build(kind: Any, value: Any, where: str, *, kinds: Mapping[str, type] | None
 
 
 def _plain(kind: type, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         hint = ""

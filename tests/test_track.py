@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import command
-from filelock import FileLock
 
 from pipeline import track
+from pipeline.files import hold
 from pipeline.graph import Graph
 from pipeline.params import load
 from pipeline.track import EVENTS, Events, Store, connect, masked
@@ -120,6 +120,8 @@ def test_a_store_that_is_away_is_said_loudly_and_delivered_to_later(tracked):
 
 def test_passwords_in_addresses_are_masked():
     assert masked(f"cannot reach {SECRET}!") == "cannot reach mysql://reader:***@db.example.org/runs!"
+    assert masked("http://u:p@ss@host:5000/x") == "http://u:***@host:5000/x"
+    assert masked("https://t0ken@host/x?api_key=abc&n=1") == "https://***@host/x?api_key=***&n=1"
     assert masked("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
 
 
@@ -127,8 +129,9 @@ def test_a_following_process_ends_with_the_one_that_it_follows(tracked):
     code = "from pipeline.track import follow; import os; follow(); os._exit(9)"
     done = command(sys.executable, "-c", code, folder=tracked, check=False)  # returns when both have ended
     assert done.returncode == 9
-    with FileLock(tracked / "results" / ".mlflow.lock", timeout=0):
-        pass
+    lock = hold(track.LOCK)
+    assert lock is not None
+    lock.close()
 
 
 def test_a_runs_tags_name_the_tables_that_show_it(workplace):

@@ -171,7 +171,7 @@ def test_a_damaged_checkpoint_is_refused_and_its_code_never_run(workplace, ready
         path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"rubbish")
     done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
     assert done.returncode == 1
-    assert "checkpoint.pt does not load" in done.stderr
+    assert "checkpoint.pt is damaged" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (workplace / "ran").exists()
 

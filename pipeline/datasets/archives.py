@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pipeline.files import write_whole
+from pipeline.files import damaged, write_whole
 
+EXPANSION = 20  # times its own size is the most that an archive may unpack to; STL-10's is 1.2
 PATIENCE = 60  # seconds without a byte, after which a server is given up
 
 
@@ -62,6 +63,9 @@ def verify(path: Path, name: str) -> Path:
         raise ValueError(f"{path} is missing; python -m pipeline.fetch {path.parent.name} gets it")
     found = md5_of(path)
     if found != wanted:
+        fetched = path.with_name("fetched.json")
+        if fetched.exists():  # it was the right one once, and can be got again
+            raise damaged(path, f"its md5 is {found}, the official {name} has {wanted}", manifest=fetched)
         raise ValueError(
             f"{path} is damaged or another file: its md5 is {found}, the official {name} has {wanted}; "
             "delete it and fetch again, or put the official one in its place"
@@ -128,4 +132,21 @@ def unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None] | Non
 
 def extract_tar(path: Path, folder: Path) -> None:
     with tarfile.open(path) as tar:
-        tar.extractall(folder, filter="data")  # refuses members and links that leave the folder
+        tar.extractall(folder, filter=bounded(path))
+
+
+def bounded(path: Path) -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
+    """Refuses members and links that leave the folder, devices, and more than such an archive can hold."""
+    left = EXPANSION * path.stat().st_size
+
+    def take(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+        nonlocal left
+        left -= member.size
+        free = shutil.disk_usage(folder).free
+        if left < 0:
+            raise tarfile.TarError(f"with {member.name} it would be {EXPANSION} times its own size")
+        if member.size > free:
+            raise tarfile.TarError(f"{member.name} needs {member.size} bytes, {free} are free")
+        return tarfile.data_filter(member, folder)
+
+    return take

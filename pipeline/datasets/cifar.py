@@ -35,22 +35,26 @@ def _open(
     batches = [name for name, _ in {"train": official.train_list, "test": official.test_list}[split]]
     images, labels = [], []
     with tarfile.open(archive) as tar:
-        names = _read(archive, tar, official, official.meta["filename"])[official.meta["key"].encode()]
+        (names,) = _read(archive, tar, official, official.meta["filename"], official.meta["key"].encode())
         for name in batches:
-            batch = _read(archive, tar, official, name)
-            images.append(batch[b"data"])
-            labels += batch[b"labels" if classes == 10 else b"fine_labels"]
+            key = b"labels" if classes == 10 else b"fine_labels"
+            part, numbers = _read(archive, tar, official, name, b"data", key)
+            images.append(part)
+            labels += numbers
     pixels = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Arrays(pixels, np.array(labels), tuple(name.decode() for name in names), f"{archive} {split}")
 
 
-def _read(archive: Path, tar: tarfile.TarFile, official: Any, name: str) -> dict[bytes, Any]:
+def _read(archive: Path, tar: tarfile.TarFile, official: Any, name: str, *keys: bytes) -> list[Any]:
     member = f"{official.base_folder}/{name}"
     try:
         file = tar.extractfile(member)
         assert file is not None
-        return ArraysOnly(file, encoding="bytes").load()
-    except (KeyError, EOFError, pickle.UnpicklingError) as error:
+        content = ArraysOnly(file, encoding="bytes").load()
+        return [content[key] for key in keys]
+    except MemoryError:
+        raise
+    except Exception as error:  # what is no such pickle may fail in any way
         raise ValueError(f"{archive}: {member} cannot be read: {error}") from None
 
 

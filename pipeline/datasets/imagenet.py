@@ -5,7 +5,7 @@ import tarfile
 from functools import partial
 from pathlib import Path
 
-from pipeline.datasets.archives import find, unpack, verify
+from pipeline.datasets.archives import bounded, find, unpack, verify
 from pipeline.datasets.folder import images_in
 from pipeline.datasets.splits import Files
 
@@ -65,13 +65,14 @@ def _wnids(folder: Path) -> list[str]:
 
 def _extract_train(path: Path, folder: Path) -> None:
     """An archive of archives, one a class; the inner ones never touch the disk."""
+    take = bounded(path)
     with tarfile.open(path) as classes:
         for member in classes:
             name, inner = Path(member.name).stem, classes.extractfile(member)
             if inner is None or not WNID.fullmatch(name):
                 raise tarfile.TarError(f"its member {member.name} is no class")
             with tarfile.open(fileobj=inner) as images:
-                images.extractall(folder / name, filter="data")
+                images.extractall(folder / name, filter=take)
 
 
 def _extract_val(devkit: Path, path: Path, folder: Path) -> None:

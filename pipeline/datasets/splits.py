@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets import Sample
+from pipeline.shard import FORMATS
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def read_image(path: Path) -> bytes:
     """The file's bytes, when they begin as an image does; decoding shows whether they end as one."""
     from PIL import Image
 
+    content = path.read_bytes()
     try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content)):
+        with Image.open(io.BytesIO(content), formats=FORMATS):
             return content
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers have a dozen kinds of error for a damaged image
         reason = "no image format that is known" if isinstance(error, Image.UnidentifiedImageError) else error
         raise ValueError(f"{path} is not an image ({reason}); replace or remove it") from None

@@ -1,0 +1,205 @@
+"""MLflow away: its store locked, its disk full, its server down; runs go on, and all of it is delivered later."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from torture import Fault
+
+TRACK = (sys.executable, "-m", "pipeline.track")
+TELL = """
+import sys, time
+from types import SimpleNamespace
+from pipeline import track
+from pipeline.graph import Graph
+from pipeline.params import load
+seed, steps, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+training = Graph(load()).training("pretrain", "imagenet-full", seed)
+with track.run(training, SimpleNamespace(sha256="0"), commit="0", files=[]) as events:
+    for step in range(1, steps + 1):
+        events.log(step, {"loss": 1 / step})
+        time.sleep(pause)
+"""  # a run that tells its steps, and trains nothing
+
+
+def teller(place: Path, seed: int, steps: int, pause: float = 0.0, **more: str) -> subprocess.Popen:
+    from torture.interruption import start
+
+    return start(place, sys.executable, "-c", TELL, str(seed), str(steps), str(pause), **more)
+
+
+def told(place: Path, *, runs: int, steps: int) -> None:
+    """Stories that nobody has handed over yet."""
+    shutil.rmtree(place / "results", ignore_errors=True)
+    telling = [teller(place, seed, steps, PIPELINE_FOLLOWED="by nobody") for seed in range(runs)]
+    for each in telling:
+        assert not each.wait(), each.communicate()[0]
+
+
+def undelivered(database: Path, *, runs: int, steps: int) -> str:
+    """What MLflow lacks, or has twice."""
+    with sqlite3.connect(database) as store:
+        kept = store.execute(
+            """select r.name, r.status, count(m.step), count(distinct m.step), max(m.step),
+            (select count(*) from params p where p.run_uuid = r.run_uuid)
+            from runs r left join metrics m on m.run_uuid = r.run_uuid
+            where r.lifecycle_stage = 'active' group by r.run_uuid"""
+        ).fetchall()
+    whole = [("FINISHED", steps, steps, steps)] * runs
+    if [each[1:5] for each in kept] != whole or not all(each[5] for each in kept):
+        return f"{kept} in MLflow instead of {runs} runs of {steps} steps"
+    return ""
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """As another program that holds the store."""
+    holder = sqlite3.connect(database, isolation_level=None)
+    holder.execute("begin exclusive")
+    try:
+        yield
+    finally:
+        holder.rollback()
+        holder.close()
+
+
+def store_locked(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """For a while, which costs nothing; or beyond all patience, which is said loudly."""
+    from torture.interruption import done
+
+    database, steps = place / "mlflow.db", 300
+    for number in range(times):
+        shutil.rmtree(place / "results", ignore_errors=True)
+        database.unlink(missing_ok=True)
+        done(place, *TRACK)  # makes the store
+        for_good = number % 2 == 1
+        with locked(database):
+            release = threading.Event()
+            began = time.monotonic()
+            run = teller(place, 0, steps, 0.01)
+            run.wait()
+            took = time.monotonic() - began
+            said = run.communicate()[0] if for_good else ""
+            release.set()
+        said = said or run.communicate()[0]
+        if for_good and "NOT DELIVERED" not in said:
+            yield f"nothing was said of it: {said}"
+            continue
+        if for_good:
+            done(place, *TRACK)
+        yield (f"the run was held up for {took:.0f} s" if took > 60 else "") or undelivered(
+            database, runs=1, steps=steps
+        )
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A disk of its own; needs the right to mount, which containers and CI machines usually have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def may_mount() -> bool:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+        if not shutil.which("mount") or subprocess.run(words, check=False, capture_output=True).returncode:
+            return False
+        subprocess.run(["umount", folder], check=True)
+    return True
+
+
+def store_full(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """The disk of the store alone; the runs' is another."""
+    from torture.interruption import done
+
+    for _ in range(times):
+        shutil.rmtree(place / "results", ignore_errors=True)
+        with small_disk(place / "store", 4) as disk:
+            database = disk / "mlflow.db"
+            address = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+            done(place, *TRACK, **address)
+            rest = disk / "rest"
+            with rest.open("wb") as file:
+                for size in (1 << 16, 1 << 12):
+                    try:
+                        while True:
+                            file.write(bytes(size))
+                            file.flush()
+                    except OSError:
+                        continue
+            run = teller(place, 0, 1000, **address)
+            said = run.communicate()[0]
+            rest.unlink(missing_ok=True)
+            if run.returncode or "NOT DELIVERED" not in said:
+                yield f"the run ended with {run.returncode}, and this was said: {said}"
+                continue
+            done(place, *TRACK, **address)
+            yield undelivered(database, runs=1, steps=1000)
+
+
+def server_down(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """A run that ends without its server; then one during which the server goes and comes back."""
+    from torture.interruption import done, start
+
+    database, port = place / "server.db", chance.randrange(20_000, 60_000)
+    address = {"MLFLOW_TRACKING_URI": f"http://reader:hunter2@127.0.0.1:{port}"}
+    server = (
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    )
+    server = (
+        *server,
+        "--backend-store-uri",
+        f"sqlite:///{database}",
+        "--artifacts-destination",
+        str(place / "kept"),
+    )
+    for _ in range(times):
+        database.unlink(missing_ok=True)
+        shutil.rmtree(place / "results", ignore_errors=True)
+        run = teller(place, 0, 200, **address)
+        said = run.communicate()[0]
+        if run.returncode or "NOT DELIVERED" not in said or "hunter2" in said:
+            yield f"the run ended with {run.returncode}, and this was said: {said}"
+            continue
+        process = start(place, *server)
+        try:
+            for _ in range(10):
+                said = done(place, *TRACK, check=False, **address)
+                if "NOT DELIVERED" not in said:
+                    break
+                time.sleep(1)
+        finally:
+            from torture.interruption import kill
+
+            kill(process, alone=False)
+        yield undelivered(database, runs=1, steps=200)
+
+
+FAULTS = {
+    "MLflow away: its store locked": Fault(store_locked, 4, few=1),
+    "MLflow away: its server down": Fault(server_down, 2),
+}
+if may_mount():
+    FAULTS["MLflow away: its disk full"] = Fault(store_full, 3, few=1)

@@ -1,0 +1,355 @@
+"""Damage: bits turned, files cut, values edited; each found before it is used, and mended by the next run."""
+
+import io
+import json
+import math
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from conftest import set_params
+from PIL import Image
+
+from pipeline.data import Pixels, open_manifest
+from pipeline.datasets.archives import Archive, official
+from pipeline.datasets.archives import place as placed
+from pipeline.files import seal, sha256
+from pipeline.graph import Graph, Shards
+from pipeline.learn import learn, load_parts
+from pipeline.params import load
+from pipeline.shard import decode, netpbm, shard
+from torture import Fault, refused
+
+FULL = "imagenet-full"
+
+
+def short_params(place: Path) -> dict[str, Any]:
+    """Leave two runs and what they need in params.yaml, which is then read in no time."""
+    document = yaml.safe_load((place / "params.yaml").read_text())
+    kept = {
+        "pretrain": [FULL],
+        "finetune": [f"voc2007-{FULL}"],
+        "datasets": ["imagenet", "voc2007", "voc2012", "cifar10", "stl10"],
+    }
+    for section, names in kept.items():
+        document[section] = {name: document[section][name] for name in names}
+    document["templates"] = {}
+    (place / "params.yaml").write_text(yaml.safe_dump(document))
+    return document
+
+
+def made(name: str, images: int = 4) -> Shards:
+    """A data set of a few images, sharded."""
+    set_params(Path(), scales__smoke__images=images, scales__smoke__test_images=images)
+    shards = Graph(load()).shards(name)
+    shard(shards)
+    return shards
+
+
+def read(shards: Shards, split: str = "train") -> Pixels:
+    return Pixels(open_manifest(shards.manifest, split), [0])
+
+
+def spoilt(content: bytes, chance: Random) -> bytes:
+    """Another file: a bit turned, the end cut, a stretch of zeros or of noise, or a part doubled."""
+    at = chance.randrange(len(content))
+    to = min(len(content), at + chance.randrange(1, 2000))
+    other = chance.choice(
+        [
+            lambda: content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :],
+            lambda: content[:at],
+            lambda: content[:at] + bytes(to - at) + content[to:],
+            lambda: content[:at] + chance.randbytes(to - at) + content[to:],
+            lambda: content[:to] + content[at:],
+        ]
+    )()
+    return other if other != content else content[:-1]
+
+
+def every_byte(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """All bytes of a shard, one after the other."""
+    short_params(place)
+    shards = made("cifar10", images=2)
+    tar, manifest = shards.folder / "train-00000.tar", shards.manifest.read_bytes()
+    content = tar.read_bytes()
+    for at in range(len(content)) if times > len(content) else chance.sample(range(len(content)), times):
+        changed = bytearray(content)
+        changed[at] ^= 1 << chance.randrange(8)
+        tar.write_bytes(changed)
+        shards.manifest.write_bytes(manifest)
+        yield refused(partial(read, shards), "train-00000.tar")
+
+
+def shards_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Anywhere in the shards of classes, of lists of classes and of masks; the next run mends them."""
+    short_params(place)
+    every = [made(name) for name in ("cifar10", "voc2007", "voc2012")]
+    for _ in range(times):
+        shards, split = chance.choice(every), chance.choice(["train", "test"])
+        tar = shards.folder / f"{split}-00000.tar"
+        content, manifest = tar.read_bytes(), shards.manifest.read_bytes()
+        tar.unlink() if chance.random() < 0.1 else tar.write_bytes(spoilt(content, chance))
+        lost = refused(partial(read, shards, split), tar.name)
+        if not lost and shards.manifest.exists():
+            lost = "the manifest still stands in the way of making it anew"
+        shard(shards)
+        if (tar.read_bytes(), shards.manifest.read_bytes()) != (content, manifest):
+            lost = lost or f"{tar} was not mended"
+        yield lost
+
+
+def leaves(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(each, (*path, key))
+    yield path
+
+
+def manifests_edited(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """A value changed or taken away; or the text spoilt."""
+    short_params(place)
+    shards = made("stl10", images=10)
+    text = shards.manifest.read_bytes()
+    for _ in range(times):
+        document = json.loads(text)
+        *parents, last = chance.choice([path for path in leaves(document) if path])
+        inner = document
+        for each in parents:
+            inner = inner[each]
+        if chance.random() < 0.2:
+            del inner[last]
+        else:
+            old = inner[last]
+            inner[last] = old + 1 if isinstance(old, int | float) else f"{old}x"
+        shards.manifest.write_bytes(
+            spoilt(text, chance) if chance.random() < 0.3 else json.dumps(document).encode()
+        )
+        with_same_content = _parses_to(shards.manifest, json.loads(text))
+        lost = "" if with_same_content else refused(partial(read, shards), "manifest.json")
+        if not lost and not with_same_content and shards.manifest.exists():
+            lost = "the manifest still stands in the way of making it anew"
+        yield lost
+
+
+def _parses_to(path: Path, content: Any) -> bool:
+    try:
+        return json.loads(path.read_bytes()) == content
+    except ValueError:
+        return False
+
+
+def weights_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Weights on whose loading everything depends."""
+    short_params(place)
+    made("imagenet", images=16)
+    learn(Graph(load()), "pretrain", FULL, 0)
+    training = Graph(load()).training("pretrain", FULL, 0)
+    content, whole = training.weights.read_bytes(), load_parts(training)
+    for number in range(times):
+        if number % 5 == 4:
+            _with_nan(training.weights, chance)
+        else:
+            training.weights.write_bytes(spoilt(content, chance))
+        taken: list = []
+        lost = refused(lambda taken=taken: taken.append(load_parts(training)), "weights.pt")
+        if lost == "it was taken" and _equal(taken[0], whole):
+            lost = ""  # what was changed says nothing: the padding between tensors
+        training.weights.write_bytes(content)
+        yield lost
+
+
+def _with_nan(path: Path, chance: Random) -> None:
+    content = torch.load(path, weights_only=True)
+    floats = [each for each in _tensors(content) if each.is_floating_point() and each.numel()]
+    tensor = chance.choice(floats)
+    place = tuple(chance.randrange(length) for length in tensor.shape)
+    tensor[place] = chance.choice([math.nan, math.inf, -math.inf])
+    torch.save(content, path)
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    if isinstance(content, torch.Tensor):
+        yield content
+    elif isinstance(content, dict | list):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _tensors(each)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    return one == other
+
+
+def checkpoints_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """A checkpoint in which a run's middle is damaged, or not a number: refused, then trained anew to the same end."""
+    short_params(place)
+    made("imagenet", images=16)
+    graph = Graph(load())
+    training = graph.training("pretrain", FULL, 0)
+    checkpoint = training.folder / "checkpoint.pt"
+    learn(graph, "pretrain", FULL, 0)
+    whole = load_parts(training)
+    set_params(place, engine__checkpoint_seconds=-1)  # one after every step
+    kept = _checkpoint_of(training)
+    for number in range(times):
+        checkpoint.write_bytes(kept)
+        if number % 2:
+            checkpoint.write_bytes(spoilt(kept, chance))
+        else:
+            _with_nan(checkpoint, chance)
+        training.weights.unlink(missing_ok=True)
+        lost = refused(lambda: learn(Graph(load()), "pretrain", FULL, 0), "checkpoint.pt")
+        if lost != "it was taken":  # where padding was changed it may be, and must end the same
+            learn(Graph(load()), "pretrain", FULL, 0)
+        else:
+            lost = ""
+        if not _equal(load_parts(training), whole):
+            lost = lost or "the run that was mended ends with other weights"
+        yield lost
+
+
+def _checkpoint_of(training: Any) -> bytes:
+    """A checkpoint from the middle of a run."""
+    kept: list[bytes] = []
+    unlink = Path.unlink
+
+    def keep(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "checkpoint.pt":
+            kept.append(path.read_bytes())
+        unlink(path, missing_ok=missing_ok)
+
+    Path.unlink = keep  # type: ignore[method-assign]
+    try:
+        learn(Graph(load()), "pretrain", FULL, 0)
+    finally:
+        Path.unlink = unlink  # type: ignore[method-assign]
+    return kept[0]
+
+
+@contextmanager
+def counts_as_official(name: str, content: bytes) -> Iterator[None]:
+    """As if this were the content whose checksum is the official one."""
+    import hashlib
+
+    old = official()[name]
+    official()[name] = Archive(hashlib.md5(content, usedforsecurity=False).hexdigest())
+    try:
+        yield
+    finally:
+        official()[name] = old
+
+
+def archives_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Official files of every kind, with a bit changed."""
+    raw, mirror = place / "data" / "raw" / "some", place / "mirror"
+    raw.mkdir(parents=True)
+    mirror.mkdir()
+    names = sorted(official())
+    for _ in range(times):
+        name = chance.choice(names)
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz" if name.endswith("gz") else "w") as tar:
+            info = tarfile.TarInfo("member")
+            info.size = 3000
+            tar.addfile(info, io.BytesIO(chance.randbytes(3000)))
+        content = bytearray(buffer.getvalue())
+        with counts_as_official(name, bytes(content)):
+            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+            (mirror / name).write_bytes(content)
+            lost = refused(partial(placed, name, raw, mirror), name)
+        yield lost or (f"{name} was copied" if list(raw.iterdir()) else "")
+
+
+def _png(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _images_that_lie(chance: Random) -> bytes:
+    """A picture whose header says another size than it has."""
+    import zlib
+
+    width, height = (chance.choice([0, 1, 7, 9, 20_000, 60_000, 2**31 - 1]) for _ in range(2))
+    kind = chance.choice(["png", "bmp", "raw", "cut"])
+    if kind == "raw":
+        pixels = netpbm(np.zeros((8, 8, 3), np.uint8)).split(b"\n", 3)[3]
+        width, height = width or -8, height or -1
+        return b"P6\n%d %d\n255\n" % (width, height) + pixels
+    if kind == "bmp":
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(buffer, "BMP")
+        content = bytearray(buffer.getvalue())
+        content[18:26] = min(max(width, 9), 2**31 - 1).to_bytes(4, "little") + max(height, 9).to_bytes(
+            4, "little"
+        )
+        return bytes(content)
+    png = _png(8)
+    if kind == "cut":
+        return png[: chance.randrange(1, len(png) - 20)]
+    head = b"IHDR" + max(width, 9).to_bytes(4, "big") + max(height, 9).to_bytes(4, "big") + png[24:29]
+    return png[:12] + head + zlib.crc32(head).to_bytes(4, "big") + png[33:]
+
+
+def images_lie(place: Path, times: int, chance: Random) -> Iterator[str]:
+    for _ in range(times):
+        image = _images_that_lie(chance)
+        yield refused(partial(decode, image, channels=3, where="picture 7"), "picture 7")
+
+
+def _sealed(shards: Shards, members: dict[str, bytes]) -> None:
+    """Put a shard of our own in the place of train's, with a manifest that vouches for it."""
+    tar = shards.folder / "train-00000.tar"
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    document = json.loads(shards.manifest.read_bytes())
+    samples = len({name.partition(".")[0] for name in members})
+    document["splits"]["train"]["count"] = samples
+    document["splits"]["train"]["shards"] = [
+        {"name": tar.name, "count": samples, "bytes": tar.stat().st_size, "sha256": sha256(tar)}
+    ]
+    shards.manifest.write_text(json.dumps({**document, "seal": seal(document)}))
+
+
+def labels_out_of_range(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """In shards whose checksums are right."""
+    short_params(place)
+    every = {"cifar10": "cls", "voc2007": "json", "voc2012": "mask.pgm"}
+    shards = {name: made(name) for name in every}
+    picture = netpbm(np.zeros((4, 4, 3), np.uint8))
+    for _ in range(times):
+        name, extension = chance.choice(list(every.items()))
+        number = chance.choice([-1, -(10**9), 21, 100, 254, 10**9, 10**30])
+        label = str(number).encode() if extension == "cls" else f"[1, {number}]".encode()
+        if extension == "mask.pgm":
+            label = netpbm(np.full((4, 4, 1), chance.choice([21, 100, 254]), np.uint8))
+        elif chance.random() < 0.2:
+            label = chance.choice([b"", b"x", b"null", b"{}", b"1.5", b"\xff", b"[[1]]", b'["0"]'])
+        _sealed(shards[name], {"00000000.ppm": picture, f"00000000.{extension}": label})
+        yield refused(partial(read, shards[name]), "train-00000.tar")
+        shard(shards[name])
+
+
+FAULTS = {
+    "damage: each byte of a shard turned": Fault(every_byte, 10**6, few=200),
+    "damage: a shard spoilt, cut or gone": Fault(shards_spoilt, 200, few=15),
+    "damage: a manifest edited or spoilt": Fault(manifests_edited, 400, few=100),
+    "damage: weights spoilt, cut, not numbers": Fault(weights_spoilt, 200, few=20),
+    "damage: a checkpoint spoilt, cut, not numbers": Fault(checkpoints_spoilt, 20, few=2),
+    "damage: an archive with one bit changed": Fault(archives_spoilt, 200, few=20),
+    "damage: an image that lies about its size": Fault(images_lie, 400, few=60),
+    "damage: labels out of range, checksums right": Fault(labels_out_of_range, 200, few=20),
+}

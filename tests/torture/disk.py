@@ -1,0 +1,94 @@
+"""Disk: what cannot fit does not begin; a disk that fills in mid-run keeps the last good checkpoint."""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from conftest import set_params
+
+from pipeline.graph import Graph
+from pipeline.learn import learn, load_parts
+from pipeline.params import load
+from pipeline.shard import shard
+from pipeline.train import load_tensors
+from torture import Fault, refused
+from torture.away import may_mount, small_disk
+from torture.damage import FULL, _equal, made, short_params
+from torture.interruption import done
+
+
+def fill(file: Path, *, but: int) -> None:
+    """All of a disk but so many bytes."""
+    import shutil
+
+    file.write_bytes(bytes(max(0, shutil.disk_usage(file.parent).free - but)))
+
+
+def full_before(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """A training, or the shards of a data set, on a disk that is too small: what is needed, what is free."""
+    short_params(place)
+    shards = made("imagenet", images=16)
+    for number in range(times):
+        with small_disk(place / ("results" if number % 2 else "data/smoke"), 1) as disk:
+            fill(disk / "rest", but=chance.randrange(0, 30_000))
+            act = partial(learn, Graph(load()), "pretrain", FULL, 0) if number % 2 else partial(shard, shards)
+            if number % 2 == 0:
+                yield refused(act, "MB are free there")
+                continue
+            yield refused(act, "MB are free there")
+
+
+def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Filled while it trains, as another program would do; with room again, the same run ends as it should."""
+    short_params(place)
+    made("imagenet", images=16)
+    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=30)
+    graph = Graph(load())
+    training = graph.training("pretrain", FULL, 0)
+    learn(graph, "pretrain", FULL, 0)
+    whole = load_parts(training)
+    for _ in range(times):
+        with small_disk(place / "results", 2) as disk:
+            after = chance.randrange(2, 25)
+            said = done(
+                place, sys.executable, "-c", FILLING, str(after), check=False, PIPELINE_FOLLOWED="by nobody"
+            )
+            checkpoint, lost = training.folder / "checkpoint.pt", ""
+            if "No space left on device" not in said and "is the disk full?" not in said:
+                lost = f"a full disk is not said: {said[-500:]}"
+            elif "Traceback" in said:
+                lost = f"a traceback: {said[-500:]}"
+            elif not checkpoint.exists() or load_tensors(checkpoint)["step"] < 1:
+                lost = "the last checkpoint is gone"
+            elif list(training.folder.glob(".*.partial")):
+                lost = "a partial file is left"
+            (disk / "rest").unlink()
+            learn(Graph(load()), "pretrain", FULL, 0)
+            yield lost or ("" if _equal(load_parts(training), whole) else "it ends with other weights")
+
+
+FILLING = """
+import runpy, shutil, sys
+from pathlib import Path
+from pipeline import train
+after, save, rest = int(sys.argv[1]), train._save, Path("results/rest")
+def filling(path, *others):
+    global after
+    after -= 1
+    if not after:
+        rest.write_bytes(bytes(shutil.disk_usage("results").free - 1000))
+    save(path, *others)
+train._save = filling
+sys.argv = ["pretrain", "imagenet-full"]
+runpy.run_module("pipeline.pretrain", run_name="__main__")
+"""  # a training during which the disk fills at a certain checkpoint
+
+
+FAULTS = {}
+if may_mount():
+    FAULTS = {
+        "disk: too small before a run": Fault(full_before, 20, few=4),
+        "disk: full in mid-run": Fault(full_in_mid_run, 8, few=1),
+    }

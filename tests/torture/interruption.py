@@ -1,0 +1,261 @@
+"""Interruption: a graph killed at its worst moments, then asked for again, ends as one that nothing disturbed."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+from conftest import keep_only, laid_out, set_params
+
+from torture import Fault
+from torture.damage import _equal
+
+PATIENCE = 120.0  # seconds for a moment to come
+LEAVES_WITHIN = 10.0  # seconds after Ctrl-C or SIGTERM
+FULL = "imagenet-full"
+WORDS = ("snakemake", "--cores", "2", "results/table6.csv")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a user's shell, with MLflow followed and the project's own programs."""
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("PIPELINE_FOLLOWED", "PYTHONPATH")
+    }
+    return {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+
+
+def start(place: Path, *words: str, **more: str) -> subprocess.Popen[str]:
+    """In a session of its own, as a terminal's jobs are."""
+    return subprocess.Popen(
+        words,
+        cwd=place,
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def done(place: Path, *words: str, check: bool = True, **more: str) -> str:
+    process = start(place, *words, **more)
+    said = process.communicate(timeout=600)[0]
+    assert not check or process.returncode == 0, f"{words} ended with {process.returncode}: {said[-2000:]}"
+    return said
+
+
+def small_graph(place: Path, *, epochs: int = 2) -> None:
+    """Table 6 alone, and a checkpoint after every step."""
+    keep_only(place, "table6")
+    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=epochs)
+
+
+def outcome(place: Path) -> dict[str, Any]:
+    """All that a finished graph must not owe to chance."""
+    from pipeline.train import load_tensors
+
+    with (place / "results" / "table6.csv").open(newline="") as file:
+        table = [{**line, "commit": ""} for line in csv.DictReader(file)]
+    weights = {
+        str(each.relative_to(place)): load_tensors(each)["parts"]
+        for each in place.glob("results/runs/*/*/*/*/weights.pt")
+    }
+    shards = {
+        str(each.relative_to(place)): each.read_bytes() for each in place.glob("data/*/*/*") if each.is_file()
+    }
+    losses = {
+        str(each.relative_to(place)): json.loads(each.read_text())["epoch_losses"]
+        for each in place.glob("results/runs/*/*/*/*/run.json")
+    }
+    return {
+        "table": table,
+        "weights": weights,
+        "shards": shards,
+        "losses": losses,
+        "MLflow": stored(place / "mlflow.db"),
+    }
+
+
+def stored(database: Path) -> list[tuple]:
+    """Every run in MLflow, with its state, its parameters and its metrics by step."""
+    with sqlite3.connect(database) as store:
+        return store.execute(
+            """select r.name, r.status, (select count(*) from params p where p.run_uuid = r.run_uuid),
+            (select group_concat(m) from (select key || ' ' || step || ' ' || value as m from metrics m
+             where m.run_uuid = r.run_uuid order by key, step))
+            from runs r where lifecycle_stage = 'active' order by r.name"""
+        ).fetchall()
+
+
+def differences(place: Path, wanted: dict[str, Any]) -> str:
+    found = outcome(place)
+    for what, each in wanted.items():
+        if not _equal(found[what], each):
+            return f"{what} differs: {found[what]} instead of {each}"[:600]
+    if partial := [str(each) for each in place.rglob("*.partial") if ".snakemake" not in each.parts]:
+        return f"partial files are left: {partial}"
+    return ""
+
+
+@cache
+def undisturbed() -> dict[str, Any]:
+    """What the graph makes when nothing happens; made once for all faults of a process."""
+    place = Path.cwd().with_name("undisturbed")
+    laid_out(place)
+    small_graph(place)
+    done(place, *WORDS)
+    return outcome(place)
+
+
+def family(process: subprocess.Popen) -> list[psutil.Process]:
+    try:
+        return [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def runs_module(process: subprocess.Popen, module: str) -> bool:
+    for each in family(process):
+        try:
+            if module in each.cmdline():
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+def any_file(place: Path, *patterns: str) -> bool:
+    return any(next(iter(place.glob(each)), None) is not None for each in patterns)
+
+
+Moment = Callable[[Path, subprocess.Popen], bool]
+MOMENTS: dict[str, Moment] = {
+    "sharding": lambda place, process: any_file(place, "data/smoke/*/.*.partial"),
+    "mid-epoch": lambda place, process: any_file(place, "results/runs/smoke/*/*/*/checkpoint.pt"),
+    "writing a checkpoint": lambda place, process: any_file(
+        place, "results/runs/smoke/*/*/*/.checkpoint.pt.*"
+    ),
+    "writing MLflow": lambda place, process: any_file(place, "mlflow.db-journal", ".mlflow.db.*"),
+    "rendering": lambda place, process: runs_module(process, "pipeline.table"),
+    "evaluating": lambda place, process: runs_module(process, "pipeline.evaluate"),
+}
+
+
+def kill(process: subprocess.Popen, *, alone: bool) -> None:
+    """Everything at once, as when the machine goes down; or Snakemake alone, whose jobs then live on."""
+    doomed = family(process)[-1:] if alone else family(process)
+    for each in reversed(doomed):
+        try:
+            each.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+def killed(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """At moments that are waited for, one after the other, and at any moment; until so many have come."""
+    wanted, moments = undisturbed(), list(MOMENTS)
+    left, rounds = times, 0
+    while left:
+        rounds += 1
+        own = place.with_name(f"killed-{rounds}")
+        laid_out(own)
+        small_graph(own)
+        struck, process = 0, start(own, *WORDS)
+        while process.poll() is None:
+            name = moments[(times - left) % len(moments)] if left and chance.random() < 0.7 else ""
+            until = time.monotonic() + (PATIENCE if name else chance.uniform(1, 12) if left else PATIENCE * 5)
+            since = time.monotonic() + chance.uniform(0, 2)
+            while process.poll() is None and time.monotonic() < until:
+                if name and time.monotonic() > since and MOMENTS[name](own, process):
+                    time.sleep(chance.uniform(0, 0.05))
+                    break
+                time.sleep(0.003)
+            if process.poll() is None and left:
+                kill(process, alone=chance.random() < 0.25)
+                left, struck = left - 1, struck + 1
+                process = start(own, *WORDS)
+        said = process.communicate()[0]
+        lost = f"it does not go on: {said[-1500:]}" if process.returncode else differences(own, wanted)
+        yield from [lost, *[""] * (struck - 1)][:struck]
+        shutil.rmtree(own)
+
+
+def stopped(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Ctrl-C to all, SIGTERM to all or to Snakemake alone: a last checkpoint, and away within seconds."""
+    small_graph(place, epochs=4000)
+    set_params(place, engine__checkpoint_seconds=3600)  # what is found was written at the end
+    ways = [("SIGINT", True), ("SIGTERM", True), ("SIGTERM", False)]
+    for number in range(times):
+        blow, everybody = ways[number % len(ways)]
+        process = start(place, *WORDS)
+        until = time.monotonic() + PATIENCE
+        while not training(place, process) and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.05)
+        jobs = family(process)
+        struck, clock = time.time(), time.monotonic()
+        (os.killpg if everybody else os.kill)(process.pid, getattr(signal, blow))
+        said = process.communicate()[0]
+        _, alive = psutil.wait_procs(jobs, timeout=LEAVES_WITHIN * 2)
+        took = time.monotonic() - clock
+        written = [
+            each
+            for each in place.glob("results/runs/smoke/*/*/*/checkpoint.pt")
+            if each.stat().st_mtime > struck
+        ]
+        yield next(
+            (
+                lost
+                for lost, holds in {
+                    f"{blow}: it went on to the end": process.returncode == 0,
+                    f"{blow}: it took {took:.1f} s": took > LEAVES_WITHIN or bool(alive),
+                    f"{blow}: no checkpoint was written: {said[-800:]}": not written,
+                }.items()
+                if holds
+            ),
+            "",
+        )
+
+
+def training(place: Path, process: subprocess.Popen) -> bool:
+    """Whether some run has begun to tell its steps."""
+    stories = place.glob("results/runs/smoke/pretrain/*/*/events.jsonl")
+    return any('"step"' in story.read_text() for story in stories if story.stat().st_mtime > time.time() - 5)
+
+
+def followers_killed(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Who hands over to MLflow, also while it makes the store's tables; the next one delivers all of it, once."""
+    from torture.away import told, undelivered
+
+    for number in range(times):
+        database = place / f"mlflow-{number}.db"
+        address = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+        told(place, runs=3, steps=200)
+        process = start(place, sys.executable, "-m", "pipeline.track", **address)
+        time.sleep(chance.uniform(1.5, 7))
+        kill(process, alone=False)
+        done(place, sys.executable, "-m", "pipeline.track", **address)
+        yield undelivered(database, runs=3, steps=200)
+
+
+FAULTS = {
+    "interruption: kill -9 over a graph": Fault(killed, 20, few=3, graph=True),
+    "interruption: Ctrl-C and SIGTERM, away within 10 s": Fault(stopped, 6),
+    "interruption: kill -9 of who hands over to MLflow": Fault(followers_killed, 8),
+}

@@ -1,0 +1,107 @@
+"""Load: many at once lose nothing; who comes second to a folder is told who was first."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import psutil
+from conftest import set_params
+
+from torture import Fault
+from torture.away import teller, undelivered
+from torture.damage import FULL, short_params
+from torture.interruption import WORDS, done, family, kill, small_graph, start
+
+METRICS = 2000
+BOUND = 1.5  # times the memory of as many runs as there are cores; what 64 runs at once may take
+
+
+def metrics_at_once(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Eight processes, none above them, each with its own thousands of metrics; each process counts as one."""
+    processes, database = 8, place / "mlflow.db"
+    for _ in range(max(1, times // processes)):
+        shutil.rmtree(place / "results", ignore_errors=True)
+        database.unlink(missing_ok=True)
+        telling = [teller(place, seed, METRICS, 0.001 * seed) for seed in range(processes)]
+        said = [each.communicate()[0] for each in telling]
+        deadline = time.monotonic() + 60  # who hands over may outlive the runs for some seconds
+        while (lost := _undelivered(database, processes)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        died = [text for each, text in zip(telling, said, strict=True) if each.returncode]
+        yield from [f"a run died: {died[0][-500:]}" if died else lost, *[""] * (processes - 1)]
+
+
+def _undelivered(database: Path, runs: int) -> str:
+    import sqlite3
+
+    try:
+        return undelivered(database, runs=runs, steps=METRICS)
+    except sqlite3.OperationalError as error:
+        return str(error)
+
+
+def two_graphs(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """Snakemake or DVC, while Snakemake runs in the same folder."""
+    small_graph(place, epochs=4000)
+    done(place, "git", "init", "-q")
+    done(place, "dvc", "init", "-q", "-f")
+    first = start(place, *WORDS)
+    try:
+        lock = place / "results" / ".graph.lock"
+        until = time.monotonic() + 60
+        while not lock.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        for number in range(times):
+            second = ("dvc", "repro", "pretrain") if number % 3 == 2 else WORDS
+            said = done(place, *second, check=False)
+            named = f"another graph runs in this folder: process {first.pid} since" in said
+            yield "" if named and first.poll() is None else f"{second[0]} was told: {said[-600:]}"
+    finally:
+        kill(first, alone=False)
+
+
+def memory(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """So many fine-tunes, eight at a time: no more memory than eight take."""
+    cores = 8
+    short_params(place)
+    peaks = []
+    for repeats in (cores, times):
+        set_params(
+            place, **{"scales__smoke__repeats": repeats, f"finetune__voc2007-{FULL}__repeats": repeats}
+        )
+        shutil.rmtree(place / "results", ignore_errors=True)
+        process = start(
+            place,
+            "snakemake",
+            "--cores",
+            str(cores),
+            "--quiet",
+            "--",
+            "finetune",
+            PIPELINE_FOLLOWED="by nobody",
+        )
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, sum(_resident(each) for each in family(process)))
+            time.sleep(0.3)
+        peaks.append(peak)
+        if process.returncode:
+            yield process.communicate()[0][-500:]
+    lost = f"{peaks[1] >> 20} MB for {times} runs, {peaks[0] >> 20} MB for {cores}"
+    yield from [lost if peaks[1] > BOUND * peaks[0] else "", *[""] * (times - 1)]
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+FAULTS = {
+    "load: 8 processes with 2,000 metrics each, at once": Fault(metrics_at_once, 16),
+    "load: 64 fine-tunes, 8 at a time, in bounded memory": Fault(memory, 64),
+    "load: a second graph in the same folder": Fault(two_graphs, 6, few=2, graph=True),
+}

@@ -1,0 +1,46 @@
+"""Determinism: one seed, one result to the bit, whatever the number of jobs at once and the order of their ends."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from conftest import laid_out, set_params
+
+from pipeline.graph import Graph
+from pipeline.learn import learn, load_parts
+from pipeline.params import load
+from torture import Fault
+from torture.damage import FULL, _equal, made, short_params
+from torture.interruption import WORDS, differences, done, small_graph, undisturbed
+
+
+def jobs_at_once(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """The graph of table 6 with other numbers of jobs at once."""
+    wanted = undisturbed()
+    for number, cores in zip(range(times), (4, 1, 3), strict=False):
+        own = place.with_name(f"cores-{number}")
+        laid_out(own)
+        small_graph(own)
+        done(own, WORDS[0], "--cores", str(cores), WORDS[3])
+        yield differences(own, wanted)
+
+
+def threads(place: Path, times: int, chance: Random) -> Iterator[str]:
+    """A run twice, with each number of threads that its params fix."""
+    short_params(place)
+    made("imagenet", images=16)
+    for number in range(times):
+        set_params(place, engine__threads=1 + number % 4)
+        training = Graph(load()).training("pretrain", FULL, 0)
+        twice = []
+        for _ in range(2):
+            learn(Graph(load()), "pretrain", FULL, 0)
+            twice.append(load_parts(dataclasses.replace(training)))
+        yield "" if _equal(*twice) else f"two runs with {1 + number % 4} threads differ"
+
+
+FAULTS = {
+    "determinism: any number of jobs at once": Fault(jobs_at_once, 1),
+    "determinism: any number of threads": Fault(threads, 8, few=2),
+}
