@@ -365,7 +365,7 @@ def shift(
     what, where = ({name: torch.cat(each) for name, each in held.items()} for held in (whats, wheres))
     found: dict[str, Any] = {name: _pictures(each[: protocol.keep]) for name, each in pictures.items()}
     still = what["horizontal", 0]
-    plane = int(still.mean(dim=0).argmax())  # the one that is shown
+    plane = int(still.std(dim=0).argmax())  # the one that is shown
     for direction, axis in AXES.items():
         ends = torch.cat([what[direction, -most], what[direction, most]])
         found[f"what_correlation_{direction}"] = metrics.correlation(torch.cat([still, still]), ends)
@@ -382,9 +382,12 @@ def shift(
 
 
 def moved(batch: Batch, *, horizontal: int = 0, vertical: int = 0) -> Tensor:
-    """The images as networks see them, so many pixels to the right and down; black comes in."""
-    sides = (horizontal, -horizontal, vertical, -vertical)
-    return (nn.functional.pad(batch.centred + batch.mean, sides) - batch.mean) / batch.std
+    """The images as networks see them, so many pixels to the right and down; their edges grow inwards."""
+    rows, columns = (
+        (torch.arange(side, device=batch.x.device) - by).clamp(0, side - 1)
+        for side, by in zip(batch.x.shape[-2:], (vertical, horizontal), strict=True)
+    )
+    return batch.x[..., rows, :][..., columns]
 
 
 def probe(

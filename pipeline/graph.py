@@ -223,7 +223,7 @@ class Graph:
         epochs = least(run.epochs, cap.epochs)
         changes: dict[str, Any] = {
             "data": replace(run.data, set=self._at_hand(run.data.set)),
-            "augment": replace(run.augment, crop=round(run.augment.crop * shrink)),
+            "augment": replace(run.augment, crop=least(round(run.augment.crop * shrink), cap.side)),
             "epochs": epochs,
             "batch": least(run.batch, cap.batch),
             "repeats": least(run.repeats, cap.repeats),

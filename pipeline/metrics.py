@@ -87,10 +87,17 @@ def correlation(x: Tensor, y: Tensor) -> float:
     return float(x @ y) / scale if scale else 0.0
 
 
+def middle_mean(x: Tensor) -> Tensor:
+    """The mean of what lies between the quartiles: values that jumped have no part in it."""
+    x = x.double().flatten().sort().values
+    quarter = len(x) // 4
+    return x[quarter : len(x) - quarter].mean()
+
+
 def line_through_zero(answers: dict[int, Tensor]) -> tuple[float, float]:
-    """The slope of the answers' means against what they answer to, and the part that the line explains."""
+    """The slope of the answers' middle means over what they answer to, and the part that it explains."""
     x = torch.tensor([float(each) for each in answers], dtype=torch.float64)
-    y = torch.stack([each.double().mean() for each in answers.values()])
+    y = torch.stack([middle_mean(each) for each in answers.values()])
     slope = float(x @ y / (x @ x))
     return slope, 1 - float((y - slope * x).square().sum() / y.square().sum().clamp(min=1e-12))
 

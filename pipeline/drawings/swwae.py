@@ -33,10 +33,11 @@ def responses(graph: Graph, wanted: Figure) -> Any:
             along, across = (
                 values(graph, label, f"where_slope_{name}_{way}")[0] for name in ("along", "across")
             )
-            said = f"slope of where against the shift {along:.2f}, across it {across:.2f} (pixels a pixel)"
-        axes.set_xlabel(f"as it is\n{said}, over all planes", fontsize=7)
+            said = f"slope {along:.2f} along the shift, {across:.2f} across it"
+        axes.set_xlabel(f"as it is\n{said} (all planes)", fontsize=7)
         axes.set_ylabel("moved", fontsize=8)
         axes.tick_params(labelsize=7)
+        axes.locator_params(nbins=5)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=6, frameon=False, handletextpad=0.1)
     return drawn
