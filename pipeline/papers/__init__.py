@@ -289,8 +289,9 @@ def called(paper: str, key: str) -> str:
 
 
 def numbered(key: str) -> str:
-    """table6 as one reads it: Table 6."""
-    return re.sub(r"(?<=[a-z])(?=\d)", " ", key).replace("_", " ").capitalize()
+    """table6 as one reads it: Table 6; supplement_c: Supplement C."""
+    words = re.sub(r"(?<=[a-z])(?=\d)", " ", key).replace("_", " ").capitalize()
+    return re.sub(r" [a-z]$", lambda letter: letter[0].upper(), words)
 
 
 def find(kind: str, name: str) -> tuple[str, str, Any]:
