@@ -1,0 +1,87 @@
+"""What the documents say to type works as printed, from a fresh copy."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import PARTS, ROOT, TINY, command, set_params
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    return re.findall(
+        rf"^```{kind}\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """The project as it is, in a folder of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, folder / part)
+    return folder
+
+
+def follow(page: str, folder: Path, *, scale: str = "smoke", **environment: str) -> str:
+    """Apply the page's diffs, then type its commands; a tiny scale keeps them short."""
+    for number, diff in enumerate(blocks(page, "diff")):
+        (folder / f"{number}.diff").write_text(diff)
+        command("git", "apply", f"{number}.diff", folder=folder, GIT_CEILING_DIRECTORIES=str(folder.parent))
+    set_params(
+        folder, **{f"scales__{scale}__{name}": value for name, value in {**TINY, "repeats": 1}.items()}
+    )
+    (typed,) = blocks(page, "sh")
+    told = command(
+        "bash", "-e", "-c", typed.replace("--cores all", "--cores 1"), folder=folder, **environment
+    )
+    return told.stdout + told.stderr
+
+
+@pytest.mark.parametrize(("page", "run"), [("add-a-corruption", "salt"), ("add-a-network", "shallow")])
+def test_what_is_added_by_the_book_is_trained_and_measured(page, run, fresh):
+    follow(page, fresh)
+    (metrics,) = (fresh / "results" / "runs").glob(
+        f"smoke/evaluate/pretrain.cifar10-{run}.restore/*/metrics.json"
+    )
+    assert '"psnr"' in metrics.read_text()
+
+
+def test_a_table_that_is_added_by_the_book_is_a_target(fresh):
+    said = follow("add-a-table", fresh)
+    assert "results/mine/table1.csv  Restored images" in said
+    assert re.search(r"pretrain_run\s+2\b", said)
+    assert re.search(r"finetune_run\s+2\b", said)
+
+
+@pytest.mark.graph
+def test_own_pictures_are_pretrained_finetuned_and_tabled_by_the_book(fresh, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 6)):
+        for shade, name in ((60, "dark"), (190, "light")):
+            place = tmp_path / "pictures" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.normal(shade, 20, (40, 48, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.{'png' if number % 2 else 'jpg'}")
+    follow("own-data", fresh, scale="reduced", HOME=str(tmp_path))
+    table = (fresh / "results" / "mine" / "table1.csv").read_text().splitlines()
+    assert [line.split(",")[8:11] for line in table[1:]] == [["reduced", "mine", "measured"]] * 2
+    assert "undecided" in (fresh / "results" / "mine" / "claims.csv").read_text()
+    assert "With pre-training and without" in (fresh / "results" / "report.html").read_text()
+
+
+def test_the_citation_names_every_paper():
+    import yaml
+
+    from pipeline.papers import papers
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+    named = {each["title"]: (each["year"], each["authors"][0]["family-names"]) for each in cited}
+    for facts in papers().values():
+        assert named[facts.title] == (facts.year, facts.authors.split(",")[0].split()[-1])
