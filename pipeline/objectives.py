@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
+from pipeline import ranks
 from pipeline.corrupt import CORRUPTIONS, MASKS
 from pipeline.data import Batch, Manifest
 from pipeline.models import dong, masci, probe, swwae, wide, zhang
@@ -146,6 +147,10 @@ def augmented(spec: Run, manifest: Manifest) -> zhang.Augmented:
     decoding = {"levels": levels, "top": options.top or levels, "switches": options.switches}
     layers = macro_layers(spec, manifest)
     if options.variant == "ladder":
+        if ranks.RANKS > 1:
+            raise ValueError(
+                "a ladder's noise goes by the deviation of whole batches; train it in one process"
+            )
         return zhang.Ladder(*layers, noise=options.noise, **decoding)
     return zhang.Augmented(*layers, stacked=options.variant != "layerwise", **decoding)
 

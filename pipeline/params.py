@@ -290,7 +290,7 @@ class Augmented:
     switches: Literal["known", "fixed"]
     weights: tuple[
         float, ...
-    ]  # of the image's error, then of each map's; where there is one, the others follow
+    ]  # of the image's error, then of each map's; one: the others are balanced with it
     norm: Literal["caffe", "mean"]  # of an error: the sum of squares over 2N, or the mean
     top: int | None = None  # the macro-layer whose output is decoded; None: the last
     strength: float = 1.0  # lambda, before all of the reconstruction
