@@ -12,6 +12,7 @@ STAGES = {
     "shard": "a data set as deterministic tars",
     "pretrain": "features from images without labels",
     "finetune": "a task from labels, beginning with a pre-training's weights",
+    "balance": "the loss weights of decoding pathways that training images balance",
     "evaluate": "what a trained run is worth; alone opens test splits",
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",

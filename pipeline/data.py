@@ -17,13 +17,13 @@ from torch import Tensor
 from pipeline import ranks
 from pipeline.files import damaged, read_json, seal
 from pipeline.params import Augment, Data
-from pipeline.shard import check_classes, decode
+from pipeline.shard import check_classes, decode, resized
 from pipeline.typed import build
 
 WINDOW = 65_536  # samples that are shuffled together, as far as they fit in WINDOW_BYTES
 WINDOW_BYTES = 2 << 30
 COMPRESSED = ("jpg",)  # members whose decoding is work, and lets go of the interpreter while it works
-USUAL_SHAPE = (256, 384)  # of photographs that are not all of one size
+USUAL_SIDE = 256  # of photographs that are not all of one size, half as long again
 
 
 @dataclass
@@ -57,7 +57,8 @@ class Manifest:
 
     @property
     def image_bytes(self) -> int:
-        height, width = self.record["shape"] or USUAL_SHAPE
+        side = self.content.get("side") or USUAL_SIDE
+        height, width = self.record["shape"] or (side, side * 3 // 2)
         return height * width * self.channels
 
     @cached_property
@@ -357,24 +358,30 @@ class Boxes:
     left: np.ndarray
     flip: np.ndarray  # (N,) bool
     pad: int = 0
+    short: np.ndarray | None = None  # (N,) the short side that each image is brought to
 
     def part(self, which: slice) -> "Boxes":
-        return replace(self, top=self.top[which], left=self.left[which], flip=self.flip[which])
+        short = None if self.short is None else self.short[which]
+        return replace(self, top=self.top[which], left=self.left[which], flip=self.flip[which], short=short)
 
     def cut(self, image: np.ndarray, into: np.ndarray, i: int) -> None:
         """Copy the i-th box; what lies outside the image stays as `into` was."""
-        rows = self._span(image.shape[0], self.top[i])
-        columns = self._span(image.shape[1], self.left[i])
-        part = image[rows[0], columns[0]]
-        into[rows[1], columns[1]] = part
-        if self.flip[i]:
-            into[:] = into[:, ::-1].copy()
+        size, part = self.size, into
+        if self.short is not None:  # a box of the image as it is stored, brought to the size of the crop
+            size = max(1, round(self.size * min(image.shape[:2]) / self.short[i]))
+            part = np.zeros((size, size, *image.shape[2:]), np.uint8)
+        rows = self._span(image.shape[0], self.top[i], size)
+        columns = self._span(image.shape[1], self.left[i], size)
+        part[rows[1], columns[1]] = image[rows[0], columns[0]]
+        if size != self.size:
+            part = resized(part, into.shape[:2], nearest=image.ndim == 2)
+        into[:] = part[:, ::-1].copy() if self.flip[i] else part
 
-    def _span(self, length: int, place: float) -> tuple[slice, slice]:
+    def _span(self, length: int, place: float, size: int) -> tuple[slice, slice]:
         """The slice of the image and the slice of the crop that it fills."""
-        start = int(place * (max(length + 2 * self.pad - self.size, 0) + 1 - 1e-9))
-        start += -self.pad if length + 2 * self.pad >= self.size else (length - self.size) // 2
-        stop = start + self.size
+        start = int(place * (max(length + 2 * self.pad - size, 0) + 1 - 1e-9))
+        start += -self.pad if length + 2 * self.pad >= size else (length - size) // 2
+        stop = start + size
         low, high = max(start, 0), min(stop, length)
         return slice(low, high), slice(low - start, high - start)
 
@@ -382,13 +389,15 @@ class Boxes:
 def random_boxes(count: int, augment: Augment, chance: np.random.Generator) -> Boxes:
     """Crops anywhere, mirrored at random where the run says so."""
     top, left, side = chance.random((3, count))
-    return Boxes(augment.crop, top, left, (side < 0.5) & augment.flip, augment.pad)
+    short = chance.uniform(*augment.short, count) if augment.short else None
+    return Boxes(augment.crop, top, left, (side < 0.5) & augment.flip, augment.pad, short)
 
 
-def central_boxes(count: int, size: int) -> Boxes:
+def central_boxes(count: int, augment: Augment) -> Boxes:
     """The middle of each image."""
     middle = np.full(count, 0.5)
-    return Boxes(size, middle, middle, np.zeros(count, bool))
+    short = np.full(count, augment.short[0]) if augment.short else None
+    return Boxes(augment.crop, middle, middle, np.zeros(count, bool), short=short)
 
 
 def subset(images: Images, data: Data, *, seed: int) -> np.ndarray:

@@ -19,11 +19,13 @@ from pipeline.devices import device_at_hand
 from pipeline.files import damaged, read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
-from pipeline.models import masci
+from pipeline.models import masci, zhang
 from pipeline.models import swwae as what_where
 from pipeline.notation import Pool
-from pipeline.objectives import corrupted
+from pipeline.objectives import corrupted, restoration
+from pipeline.params import Augment
 from pipeline.progress import Progress
+from pipeline.shard import resized
 from pipeline.train import chance, precision
 
 BATCH = 100  # images at once; no result depends on it
@@ -51,6 +53,9 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         )
         indices = np.arange(manifest.count)
     indices = indices[: protocol.images]
+    if protocol.drawn is not None:
+        order = np.random.default_rng(6).permutation(len(indices))
+        indices = indices[np.sort(order[: protocol.drawn])]
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics, *(measurement.folder / name for name in ("arrays.npz", "pictures.png"))]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
@@ -59,6 +64,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
             measured = measure(model, images, indices, measurement, device)
         figures = {metric: value for metric, value in measured.items() if not isinstance(value, np.ndarray)}
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
+        if protocol.drawn is not None:
+            kept["drawn"] = indices
         if kept:
             write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
         if pictures := [array for array in kept.values() if array.dtype == np.uint8 and array.ndim == 4]:
@@ -98,10 +105,10 @@ def _save_sheet(path: Path, pictures: list[np.ndarray]) -> None:
     Image.fromarray(sheet.squeeze()).save(path, format="PNG")
 
 
-def batches(images: Images, indices: np.ndarray, size: int, device: torch.device) -> Iterator[Batch]:
+def batches(images: Images, indices: np.ndarray, augment: Augment, device: torch.device) -> Iterator[Batch]:
     """Central crops, in the order of the split."""
     for own in parts(indices):
-        yield cut(images, own, central_boxes(len(own), size), device)
+        yield cut(images, own, central_boxes(len(own), augment), device)
 
 
 def parts(indices: np.ndarray) -> Iterator[np.ndarray]:
@@ -120,7 +127,7 @@ def restore(
     spec = measurement.training.spec
     pictures: dict[str, np.ndarray] = {}
     found: dict[str, list[Tensor]] = {"psnr": [], "psnr_corrupted": [], "psnr_masked": [], "error": []}
-    for number, batch in enumerate(batches(images, indices, spec.augment.crop, device)):
+    for number, batch in enumerate(batches(images, indices, spec.augment, device)):
         seed = chance(measurement.training.seed, number, "restore")
         spoiled = corrupted(batch, spec, torch.Generator(device).manual_seed(seed))
         restored = model(spoiled).float()
@@ -147,20 +154,43 @@ def _pictures(pixels: Tensor) -> np.ndarray:
 def outputs(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> Tensor:
-    """A row of logits for each image: of its central crop, or the sum over random crops."""
-    size, protocol = measurement.training.spec.augment.crop, measurement.spec
+    """A row of logits for each image: of its central crop, of random crops, or of all of it."""
+    augment, protocol = measurement.training.spec.augment, measurement.spec
+    if protocol.everywhere:
+        return torch.cat([everywhere(model, images, index, augment, device) for index in indices])
     if not protocol.crops:
-        return torch.cat([model(batch.x).float().cpu() for batch in batches(images, indices, size, device)])
+        cut = batches(images, indices, augment, device)
+        return torch.cat([model(batch.x).float().cpu() for batch in cut])
     rows = []
     for number, own in enumerate(parts(indices)):
         random = np.random.default_rng([5, measurement.training.seed, number * BATCH])
         rows.append(
             sum(
-                model(random_views(images, own, size, protocol.shrink, random, device)).float().cpu()
+                model(random_views(images, own, augment.crop, protocol.shrink, random, device)).float().cpu()
                 for _ in range(protocol.crops)
             )
         )
     return torch.cat(rows)
+
+
+def everywhere(
+    model: nn.Module, images: Images, index: int, augment: Augment, device: torch.device
+) -> Tensor:
+    """The scores at every place of an image and of its mirror, averaged."""
+    assert isinstance(model, zhang.Classifier)
+    image = picture(images, index)
+    short = augment.short[0] if augment.short else min(image.shape[:2])
+    shape = tuple(round(length * short / min(image.shape[:2])) for length in image.shape[:2])
+    pixels = torch.from_numpy(np.array(resized(image, shape))).permute(2, 0, 1)[None].float().to(device)
+    x = (pixels - images.mean.to(device)) / images.std.to(device)
+    return ((model.everywhere(x) + model.everywhere(x.flip(-1))) / 2).float().cpu()
+
+
+def picture(images: Images, index: int) -> np.ndarray:
+    """An image as it is stored (H, W, C)."""
+    number = int(images.window_of(np.array([index]))[0])
+    images.hold([number])
+    return images.window(number).image(index - int(images.firsts[number]))
 
 
 def random_views(
@@ -233,7 +263,7 @@ def activations(
     spec, protocol = measurement.training.spec, measurement.spec
     assert protocol.measure is not None
     layer, side, kept = protocol.measure.options.layer - 1, spec.augment.crop, []
-    for batch in batches(images, indices, side, device):
+    for batch in batches(images, indices, spec.augment, device):
         occluded = batch.centred.clone()
         middle = slice(round(side * 0.4), round(side * 0.6))
         occluded[:, :, middle, middle] = 0
@@ -262,7 +292,7 @@ def segment(
 ) -> dict[str, float]:
     classes = len(images.manifest.classes)
     total = torch.zeros(classes, classes, dtype=torch.int64)
-    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+    for batch in batches(images, indices, measurement.training.spec.augment, device):
         assert batch.mask is not None
         predicted = model(batch.x).argmax(dim=1)
         total += metrics.confusion(predicted.cpu(), batch.mask.cpu(), classes=classes)
@@ -276,7 +306,7 @@ def cae(
     """How a layer restores its input, and what its filters look like."""
     assert isinstance(model, masci.AutoEncoder)
     protocol, errors = measurement.spec, []
-    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+    for batch in batches(images, indices, measurement.training.spec.augment, device):
         x = model.encoder.below(batch.x, model.layer)
         errors.append((model(x).float() - x.float()).square().mean(dim=(1, 2, 3)))
     weight = model.encoder.layer(model.layer).weight
@@ -301,7 +331,7 @@ def svm(
     drawn = subset(learnt_from, replace(data, labels=options.labels), seed=training.seed)
 
     def activations(images: Images, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        cut = batches(images, indices, training.spec.augment.crop, device)
+        cut = batches(images, indices, training.spec.augment, device)
         codes = torch.cat([model.encoder(batch.x).flatten(1).float().cpu() for batch in cut])
         return codes.numpy(), images.labels.numpy()[indices]
 
@@ -316,14 +346,14 @@ def swwae(
 ) -> dict[str, Any]:
     """The errors of what it says, and how it restores images, as far as it has learnt to do either."""
     assert isinstance(model, what_where.AutoEncoder)
-    options, size = measurement.training.spec.objective.options, measurement.training.spec.augment.crop
+    options, augment = measurement.training.spec.objective.options, measurement.training.spec.augment
     found: dict[str, Any] = {}
     if options.nll:
         found |= classify(model, images, indices, measurement, device)
     if options.l2rec:
         pairs = [
             (batch.pixels(batch.x), batch.pixels(model.restored(batch.x)))
-            for batch in batches(images, indices, size, device)
+            for batch in batches(images, indices, augment, device)
         ]
         clean, restored = (torch.cat(each) for each in zip(*pairs, strict=True))
         found["psnr"] = float(metrics.psnr(clean, restored).mean())
@@ -340,7 +370,7 @@ def shift(
 ) -> dict[str, Any]:
     """How the last pooling's `what` and `where` (in pixels of the image) follow when images are moved."""
     assert isinstance(model, what_where.AutoEncoder)
-    protocol, size = measurement.spec, measurement.training.spec.augment.crop
+    protocol, augment = measurement.spec, measurement.training.spec.augment
     assert protocol.measure is not None
     most = protocol.measure.options.pixels
     *below, last = (layer.size for layer in model.encoder.layers if isinstance(layer, Pool))
@@ -349,7 +379,7 @@ def shift(
     whats: dict[tuple[str, int], list[Tensor]] = {}
     wheres: dict[tuple[str, int], list[Tensor]] = {}
     pictures: dict[str, Tensor] = {}
-    for number, batch in enumerate(batches(images, indices, size, device)):
+    for number, batch in enumerate(batches(images, indices, augment, device)):
         for direction, axis in AXES.items():
             for by in range(-most, most + 1):
                 x = moved(batch, **{direction: by})
@@ -396,7 +426,7 @@ def probe(
     """Accuracy and PSNR from each layer, and how both go with depth: Spearman's rho, rising above 0."""
     hits: list[list[Tensor]] = []
     psnrs: list[list[Tensor]] = []
-    for batch in batches(images, indices, measurement.training.spec.augment.crop, device):
+    for batch in batches(images, indices, measurement.training.spec.augment, device):
         found, clean = model(batch.x), batch.pixels(batch.x)
         hits.append([(logits.argmax(dim=1) == batch.label).float() for logits, _ in found])
         psnrs.append([metrics.psnr(clean, batch.pixels(y)) for _, y in found])
@@ -407,6 +437,27 @@ def probe(
         rho, _ = comparison.rank_correlation(range(len(layers)), layers)
         shown[f"{name}_trend"] = 0.0 if math.isnan(rho) else rho
     return shown
+
+
+def decode(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, Any]:
+    """PSNR of the images that come down the decoding pathway, and the mean-squared error of every map."""
+    assert isinstance(model, zhang.Augmented)
+    training = measurement.training
+    values: dict[str, list[Tensor]] = {}
+    pictures: dict[str, np.ndarray] = {}
+    for number, batch in enumerate(batches(images, indices, training.spec.augment, device)):
+        generator = torch.Generator(device).manual_seed(chance(training.seed, number, "decode"))
+        restored, errors, _ = restoration(model, batch, generator)
+        clean, image = batch.pixels(batch.x), batch.pixels(restored[0])
+        values.setdefault("psnr", []).append(metrics.psnr(clean, image))
+        for level, error in enumerate(errors):
+            values.setdefault(f"error_{level}", []).append(error.flatten(1).square().mean(dim=1))
+        if number == 0 and measurement.spec.keep:
+            kept = {"clean": clean, "restored": image}
+            pictures = {name: _pictures(each[: measurement.spec.keep]) for name, each in kept.items()}
+    return {name: float(torch.cat(each).mean()) for name, each in values.items()} | pictures
 
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -420,6 +471,8 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "swwae": swwae,
     "shift": shift,
     "probe": probe,
+    "augment": classify,
+    "decode": decode,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.command import run_rendering
-from pipeline.drawings import dong, masci, swwae
+from pipeline.drawings import dong, masci, swwae, zhang
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Figure, find, numbered, target
@@ -180,6 +180,7 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
     "filters": masci.filters,
     "responses": swwae.responses,
     "layers": dong.layers,
+    "decoded": zhang.decoded,
 }
 
 

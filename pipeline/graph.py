@@ -217,13 +217,21 @@ class Graph:
         )
 
     def _capped(self, run: Run) -> Run:
-        cap, dataset = self.scale, self.params.datasets[self._at_hand(run.data.set)]
-        native = dataset.side or SOURCES[dataset.source].side
-        shrink = min(1.0, (cap.side or native) / native)
+        cap = self.scale
+        native, stored = (
+            dataset.side or SOURCES[dataset.source].side
+            for dataset in (
+                self.params.datasets[name] for name in (run.data.set, self._at_hand(run.data.set))
+            )
+        )
+        shrink = min(1.0, least(stored, cap.side) / native)
+        short = run.augment.short and tuple(round(side * shrink) for side in run.augment.short)
         epochs = least(run.epochs, cap.epochs)
         changes: dict[str, Any] = {
             "data": replace(run.data, set=self._at_hand(run.data.set)),
-            "augment": replace(run.augment, crop=least(round(run.augment.crop * shrink), cap.side)),
+            "augment": replace(
+                run.augment, crop=least(round(run.augment.crop * shrink), cap.side), short=short
+            ),
             "epochs": epochs,
             "batch": least(run.batch, cap.batch),
             "repeats": least(run.repeats, cap.repeats),

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from pipeline import ranks, track
+from pipeline.balance import balanced
 from pipeline.data import Batches, Images, Manifest, Mixed, open_manifest, subset
 from pipeline.devices import device_at_hand
 from pipeline.files import need_room, write_json
 from pipeline.graph import Graph, Training
+from pipeline.models import zhang
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.train import State, chance, fit, fits, load_tensors, precision, save_tensors
@@ -39,15 +41,17 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     files = [training.record, training.weights]
     story = track.run(training, manifest, commit=commit(), files=files) if ranks.FIRST else nullcontext()
     with ranks.joined(device), story as events:
-        state, labelled = State(), np.array([], int)
-        if training.spec.epochs:
-            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
-            labelled = subset(images, training.spec.data, seed=seed)
+        state, spec, labelled = State(), training.spec, np.array([], int)
+        if spec.epochs:
+            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=spec.data.raw)
+            labelled = subset(images, spec.data, seed=seed)
+            batches = batches_of(training, images, labelled)
+            spec = balanced(model, batches, spec, seed=seed, device=device)
             state = fit(
                 model,
-                lambda batch, generator: loss(model, batch, training.spec, generator),
-                batches_of(training, images, labelled),
-                training.spec,
+                lambda batch, generator: loss(model, batch, spec, generator),
+                batches,
+                spec,
                 seed=seed,
                 owner=owner,
                 folder=training.folder,
@@ -63,6 +67,7 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
             manifest,
             state,
             labelled,
+            loss_weights=list(getattr(spec.objective.options, "weights", ())),
             seconds=time.time() - began,
             precision=precision(engine, device),
             device=device,
@@ -101,6 +106,8 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
         if not hasattr(model, part):
             names = ", ".join(name for name, _ in model.named_children())
             raise ValueError(f"{training.label}.freeze names {part!r}; its network has {names}")
+    if training.spec.weights is not None:
+        _take_weights(model, Path(training.spec.weights), manifest, where=f"{training.label}.weights")
     if training.start is not None:
         parts = load_parts(training.start)
         for part in training.spec.transfer:
@@ -111,6 +118,20 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
             with fits(training.start.weights):
                 getattr(model, part).load_state_dict(parts[part])
     return model
+
+
+def _take_weights(model: nn.Module, path: Path, manifest: Manifest, *, where: str) -> None:
+    assert isinstance(model, zhang.Classifier)
+    if not path.exists():
+        raise ValueError(
+            f"{where}: {path} is missing; put torchvision's VGG-16 there, vgg16-397923af.pth of "
+            "https://download.pytorch.org/models/, or take 'weights' away to train the network here"
+        )
+    mean, std = (torch.tensor(manifest.record[name]) for name in ("mean", "std"))
+    try:
+        model.load_state_dict(zhang.from_torchvision(load_tensors(path), model, mean=mean, std=std))
+    except ValueError as error:
+        raise ValueError(f"{where}: {path}: {error}") from None
 
 
 def trained(training: Training, manifest: Manifest) -> nn.Module:
@@ -137,6 +158,7 @@ def _write(
     state: State,
     labelled: np.ndarray,
     *,
+    loss_weights: list[float],
     seconds: float,
     precision: str,
     device: torch.device,
@@ -153,6 +175,7 @@ def _write(
             "spec": plain(training.spec),
             "parameters": sum(each.numel() for each in model.parameters()),
             "pairs": [list(pair) for pair in getattr(model, "pairs", ())],
+            "loss_weights": loss_weights,
             "steps": state.step,
             "epoch_losses": state.losses,
             **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),

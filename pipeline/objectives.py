@@ -8,9 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
+from pipeline import ranks
 from pipeline.corrupt import CORRUPTIONS, MASKS
 from pipeline.data import Batch, Manifest
-from pipeline.models import dong, masci, probe, swwae, wide
+from pipeline.models import dong, masci, probe, swwae, wide, zhang
 from pipeline.notation import parse
 from pipeline.params import Run
 
@@ -128,10 +129,37 @@ def what_where_autoencoder(spec: Run, manifest: Manifest) -> nn.Module:
     )
 
 
+def macro_classifier(spec: Run, manifest: Manifest) -> zhang.Classifier:
+    return zhang.Classifier(*macro_layers(spec, manifest))
+
+
+def macro_layers(spec: Run, manifest: Manifest) -> tuple[zhang.Encoder, zhang.Head]:
+    network = spec.network.options
+    encoder = zhang.Encoder(zhang.NETWORKS[spec.network.name](network.n), channels=manifest.channels)
+    classes, side = len(manifest.classes), spec.augment.crop
+    return encoder, zhang.Head(
+        encoder, classes=classes, side=side, hidden=network.hidden, dropout=network.dropout
+    )
+
+
+def augmented(spec: Run, manifest: Manifest) -> zhang.Augmented:
+    options, levels = spec.objective.options, spec.network.options.levels
+    decoding = {"levels": levels, "top": options.top or levels, "switches": options.switches}
+    layers = macro_layers(spec, manifest)
+    if options.variant == "ladder":
+        if ranks.RANKS > 1:
+            raise ValueError(
+                "a ladder's noise goes by the deviation of whole batches; train it in one process"
+            )
+        return zhang.Ladder(*layers, noise=options.noise, **decoding)
+    return zhang.Augmented(*layers, stacked=options.variant != "layerwise", **decoding)
+
+
 CLASSIFIERS: dict[str, Callable[[Run, Manifest], nn.Module]] = {  # by network
     **dict.fromkeys(ENCODERS, dong_classifier),
     "stack": stack_classifier,
     "what-where": what_where_classifier,
+    **dict.fromkeys(zhang.NETWORKS, macro_classifier),
 }
 
 
@@ -151,6 +179,7 @@ MODELS: dict[str, Callable[[Run, Manifest], nn.Module]] = {
     "cae": stacked_autoencoder,
     "swwae": what_where_autoencoder,
     "probe": probes,
+    "augment": augmented,
 }
 
 
@@ -213,6 +242,26 @@ def swwae_loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) 
     return torch.stack(terms).sum()
 
 
+def restoration(
+    model: zhang.Augmented, batch: Batch, generator: Generator
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """What is made of a_0, a_1, ... again, how far it is from them, and what the head classifies."""
+    maps, restored, top = model.paths(batch.x, generator)
+    errors = [y.float() - a.float() for y, a in zip(restored, maps, strict=False)]
+    errors[0] = errors[0] * batch.std / 255  # the image's target is RGB in [0, 1]
+    return restored, errors, top
+
+
+def augment(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
+    """C(x, y) + lambda U(x); the gradient flows into the targets of U, too."""
+    assert isinstance(model, zhang.Augmented)
+    options = spec.objective.options
+    _, errors, top = restoration(model, batch, generator)
+    norm = zhang.NORMS[options.norm]
+    terms = [weight * norm(error) for weight, error in zip(options.weights, errors, strict=False)]
+    return cross_entropy(model.head(top).float(), batch.label) + options.strength * torch.stack(terms).sum()
+
+
 LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
     "denoise": denoise,
     "classify": classify,
@@ -221,4 +270,5 @@ LOSSES: dict[str, Callable[[nn.Module, Batch, Run, Generator], Tensor]] = {
     "cae": cae,
     "swwae": swwae_loss,
     "probe": probe_layers,
+    "augment": augment,
 }

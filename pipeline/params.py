@@ -49,6 +49,7 @@ class Dataset:
     path: str | None = None  # of a folder of the user's own
     side: int | None = None  # photographs: the short side they are stored with
     images: int | None = None  # how many of the training images are taken
+    square: bool = False  # of photographs the middle alone, as wide as high
     synsets: str | None = None  # ImageNet: a list in pipeline/datasets/synsets.py
     splits: tuple[str, ...]
     encoding: Literal["raw", "jpeg"]
@@ -149,6 +150,37 @@ class WideResnet:
         return replace(self, n=width, blocks=max(1, self.blocks * width // self.n))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vgg:
+    """The 16-layer VGG as it was published, at n = 64: with biases and pooling, without BatchNorm."""
+
+    n: int
+    hidden: tuple[int, ...]  # its inner-product layers
+    dropout: float
+
+    @property
+    def levels(self) -> int:
+        """The macro-layers that can be decoded: the inner-product layers cannot."""
+        return 5
+
+    @property
+    def width(self) -> int:
+        return self.n
+
+    def narrowed(self, width: int) -> Self:
+        return replace(self, n=width, hidden=tuple(max(1, units * width // self.n) for units in self.hidden))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlexNet(Vgg):
+    """Krizhevsky et al.'s at n = 96, without its normalisation of local responses."""
+
+    @property
+    def levels(self) -> int:
+        """The inner-product layers, too."""
+        return 5 + len(self.hidden) + 1
+
+
 NETWORKS = {
     "network-1": Network1,
     "network-2": Network2,
@@ -156,6 +188,8 @@ NETWORKS = {
     "wide-resnet": WideResnet,
     "stack": Stack,
     "what-where": WhatWhere,
+    "vgg": Vgg,
+    "alexnet": AlexNet,
 }
 
 
@@ -248,6 +282,21 @@ class Probe:
     """On every layer of an encoder, a softmax regression and a stack that restores the image."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Augmented:
+    """Classification, and beside it the reconstruction of macro-layers' inputs by a decoding pathway."""
+
+    variant: Literal["first", "all", "layerwise", "ladder"]
+    switches: Literal["known", "fixed"]
+    weights: tuple[
+        float, ...
+    ]  # of the image's error, then of each map's; one: the others are balanced with it
+    norm: Literal["caffe", "mean"]  # of an error: the sum of squares over 2N, or the mean
+    top: int | None = None  # the macro-layer whose output is decoded; None: the last
+    strength: float = 1.0  # lambda, before all of the reconstruction
+    noise: float = 0.0  # the ladder's, in parts of a channel's deviation
+
+
 OBJECTIVES = {
     "denoise": Denoise,
     "classify": Classify,
@@ -256,6 +305,14 @@ OBJECTIVES = {
     "cae": Cae,
     "swwae": Swwae,
     "probe": Probe,
+    "augment": Augmented,
+}
+FITS = {  # the objectives of a network; those that are not here have the rest
+    "stack": ("cae", "classify"),
+    "what-where": ("swwae", "classify"),
+    "wide-resnet": ("denoise", "classify", "multilabel", "segment"),
+    "vgg": ("augment", "classify"),
+    "alexnet": ("augment", "classify"),
 }
 LABELS_OF = {  # what an objective learns from
     "classify": "class",
@@ -263,6 +320,7 @@ LABELS_OF = {  # what an objective learns from
     "segment": "mask",
     "swwae": "class",
     "probe": "class",
+    "augment": "class",
 }
 
 
@@ -323,6 +381,15 @@ class Augment:
     crop: int
     flip: bool = False
     pad: int = 0
+    short: tuple[int, int] | None = None  # short sides that images are brought to; measured at the first
+
+    def __post_init__(self) -> None:
+        if self.short and not self.crop <= self.short[0] <= self.short[1]:
+            raise ValueError(
+                f"'short' is {list(self.short)}; at least 'crop', {self.crop}, and rising is wanted"
+            )
+        if self.short and self.pad:
+            raise ValueError("'short' and 'pad' do not go together")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +404,7 @@ class Run:
     eps: float  # BatchNorm's
     start: str | None = None  # the pre-training whose weights it begins with
     transfer: tuple[str, ...] = ()  # the parts taken from there
+    weights: str | None = None  # a file of torchvision's VGG-16, which it begins with
     freeze: tuple[str, ...] = ()  # the parts that neither learn nor move their batch statistics
     warmup: float = 0.0  # epochs at the beginning in which the parts taken over are frozen, too
     corruption: Choice | None = choice(CORRUPTIONS, default=None)
@@ -383,6 +451,11 @@ class Activations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decode:
+    """Images from the layer that is decoded, and how far each macro-layer's input is restored."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Svm:
     """A linear support vector machine on the top activations."""
 
@@ -397,7 +470,7 @@ class Shift:
     pixels: int
 
 
-MEASURES = {"activations": Activations, "svm": Svm, "shift": Shift}
+MEASURES = {"activations": Activations, "svm": Svm, "shift": Shift, "decode": Decode}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,7 +482,9 @@ class Protocol:
     measure: Choice | None = choice(MEASURES, default=None)  # another than its objective's own
     crops: int = 0  # random crops whose outputs are averaged; 0: the central crop
     shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
+    everywhere: bool = False  # the network as convolutions over whole images and their mirrors
     images: int | None = None  # measure the first so many
+    drawn: int | None = None  # measure so many, a fixed draw that is saved
     keep: int = 0  # images whose pictures are kept to be looked at; or filters
 
 
@@ -488,6 +563,8 @@ def _check_dataset(name: str, dataset: Dataset) -> None:
         from pipeline.datasets.synsets import SYNSETS
 
         _known(dataset.synsets, SYNSETS, f"{where}.synsets")
+    if dataset.square and source.labels == "mask":
+        raise ValueError(f"{where}.square is for images without masks")
 
 
 def _check_run(params: Params, where: str, run: Run) -> None:
@@ -502,6 +579,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
         )
     _check_stack(where, run)
     _check_what_where(params, where, run)
+    _check_augmented(where, run)
     if run.start is not None:
         _known(run.start, params.pretrain, f"{where}.start")
         other = params.pretrain[run.start]
@@ -512,6 +590,8 @@ def _check_run(params: Params, where: str, run: Run) -> None:
         _known(protocol, params.evaluate, f"{where}.evaluate")
         _check_protocol(where, run, protocol, params.evaluate[protocol].measure)
         split, elsewhere = params.evaluate[protocol].split, params.evaluate[protocol].set
+        if params.evaluate[protocol].everywhere and run.network.name not in ("vgg", "alexnet"):
+            raise ValueError(f"{where}.evaluate {protocol!r} is for the networks 'vgg' and 'alexnet'")
         if elsewhere is not None:
             _known(elsewhere, params.datasets, f"evaluate.{protocol}.set")
             _known(split, params.datasets[elsewhere].splits, f"evaluate.{protocol}.split")
@@ -522,12 +602,8 @@ def _check_run(params: Params, where: str, run: Run) -> None:
 
 
 def _check_stack(where: str, run: Run) -> None:
-    only = {
-        "stack": ("cae", "classify"),
-        "what-where": ("swwae", "classify"),
-        "wide-resnet": ("denoise", "classify", "multilabel", "segment"),
-    }
-    fits = only.get(run.network.name, tuple(set(OBJECTIVES) - {"cae", "swwae"}))
+    others = set(OBJECTIVES) - {"cae", "swwae", "augment"}
+    fits = FITS.get(run.network.name, tuple(others))
     if run.objective.name not in fits:
         raise ValueError(
             f"{where}.objective {run.objective.name!r} does not go with the network {run.network.name!r}; "
@@ -565,6 +641,32 @@ def _check_what_where(params: Params, where: str, run: Run) -> None:
             f"{where}.network.what-where.layers ends in {units or 'no'} units; {data.set!r} has "
             f"{classes or 'as many as its folder'} classes, so it ends in -{classes or 'N'}fc"
         )
+
+
+def _check_augmented(where: str, run: Run) -> None:
+    name, options = run.objective.name, run.objective.options
+    if run.weights and (run.network.name, name) != ("vgg", "classify"):
+        raise ValueError(f"{where}.weights is for the network 'vgg' and the objective 'classify'")
+    if name == "classify" and run.network.name in ("vgg", "alexnet") and options != Classify():
+        raise ValueError(
+            f"{where}.objective.classify has options; {run.network.name!r} has a head of its own"
+        )
+    if name != "augment":
+        return
+    levels = run.network.options.levels
+    top = options.top or levels
+    if not 1 <= top <= levels:
+        raise ValueError(f"{where}.objective.augment.top is {top}; 1 to {levels} are allowed")
+    allowed = (1,) if options.variant == "first" else (1, top)
+    if len(options.weights) not in allowed:
+        raise ValueError(
+            f"{where}.objective.augment.weights has {len(options.weights)} numbers; "
+            f"{options.variant!r} wants {' or '.join(map(str, allowed))}"
+        )
+    if (options.variant == "ladder") < bool(options.noise):
+        raise ValueError(f"{where}.objective.augment.noise is for the variant 'ladder'")
+    if options.variant == "ladder" and (options.top or run.network.name != "vgg"):
+        raise ValueError(f"{where}.objective.augment: the ladder is for the whole of the network 'vgg'")
 
 
 def _check_chain(params: Params, where: str, run: Run) -> None:

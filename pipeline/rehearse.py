@@ -28,7 +28,7 @@ from pipeline.train import fit, precision
 from pipeline.typed import plain
 
 PICTURES = 64  # drawn for each kind of data
-# What one thread computes takes as long however busy the machine is; several, or a GPU, have the clock's time.
+# One thread computes as long however busy the machine is; several, or a GPU, have the clock's time.
 CLOCKS = {True: time.process_time, False: time.perf_counter}
 LONGEST = 2.0  # seconds of one rehearsed step; a batch that would take longer is rehearsed by a part of it
 SECONDS = 0.5  # that a rehearsal repeats its steps, at least

@@ -38,6 +38,7 @@ def shard(shards: Shards) -> None:
         "key": shards.key,
         "labels": source.labels,
         "channels": source.channels,
+        "side": shards.dataset.side,
         "classes": list(classes),
         "splits": splits,
     }
@@ -152,7 +153,7 @@ def encode(sample: Sample, shards: Shards, *, where: str) -> tuple[dict[str, byt
     if sample.mask is not None:
         mask = decode(sample.mask, channels=None, where=where)[:, :, 0]
         if mask.shape != pixels.shape[:2]:
-            mask = _resized(mask, pixels.shape[:2], nearest=True)
+            mask = resized(mask, pixels.shape[:2], nearest=True)
         parts["mask.pgm"] = netpbm(mask[:, :, None])
     return parts, pixels
 
@@ -161,10 +162,14 @@ def _image(sample: Sample, shards: Shards, *, where: str) -> tuple[np.ndarray, t
     channels, side = SOURCES[shards.dataset.source].channels, shards.dataset.side
     pixels = decode(sample.image, channels=channels, where=where)
     original = sample.image if isinstance(sample.image, bytes) else b""
+    if shards.dataset.square and pixels.shape[0] != pixels.shape[1]:
+        short = min(pixels.shape[:2])
+        top, left = ((length - short) // 2 for length in pixels.shape[:2])
+        pixels, original = pixels[top : top + short, left : left + short], b""
     if side is not None and min(pixels.shape[:2]) != side:
         factor = side / min(pixels.shape[:2])
         shape = tuple(max(side, round(length * factor)) for length in pixels.shape[:2])
-        pixels, original = _resized(pixels, shape), b""
+        pixels, original = resized(pixels, shape), b""
     if shards.dataset.encoding == "raw":
         return pixels, ("ppm" if channels == 3 else "pgm", netpbm(pixels))
     if original[:2] == b"\xff\xd8":
@@ -213,7 +218,7 @@ def from_netpbm(image: bytes, *, where: str) -> np.ndarray:
         raise ValueError(f"{where}: not the raw image that its header says") from None
 
 
-def _resized(pixels: np.ndarray, shape: tuple[int, ...], *, nearest: bool = False) -> np.ndarray:
+def resized(pixels: np.ndarray, shape: tuple[int, ...], *, nearest: bool = False) -> np.ndarray:
     from PIL import Image
 
     how = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC  # antialiased when shrinking

@@ -22,6 +22,27 @@ class Conv:
         return -(-side // self.stride)
 
 
+class Combinator(nn.Module):
+    """g(z~, u) = (z~ - mu(u)) v(u) + mu(u) of the ladder network, with ten numbers a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.empty(10, channels))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """mu(u) = u and v(u) = 0: at first what comes from above goes down as it is."""
+        self.a.zero_()
+        self.a[[1, 3, 6]] = 1.0
+
+    def forward(self, lateral: Tensor, above: Tensor) -> Tensor:
+        a, u = self.a.view(10, 1, -1, 1, 1), above
+        mean = a[0] * torch.sigmoid(a[1] * u + a[2]) + a[3] * u + a[4]
+        variance = a[5] * torch.sigmoid(a[6] * u + a[7]) + a[8] * u + a[9]
+        return (lateral - mean) * variance + mean
+
+
 # torch reads a weight as (out, in, k, k). A transposed convolution's is (in, out, k, k), so what reaches one
 # of its outputs, the fan-in of He et al., is the "fan_out" of torch. Xavier takes the mean of both.
 def gaussian(weight: Tensor, *, transposed: bool, generator: Generator) -> None:
@@ -43,10 +64,10 @@ INITS: dict[str, Callable[..., None]] = {"gaussian": gaussian, "he": he, "xavier
 
 @torch.no_grad()
 def initialise(module: nn.Module, name: str, *, generator: Generator) -> None:
-    """Draw every weight anew; biases are 0, BatchNorm is the identity."""
+    """Draw every weight anew; biases are 0, BatchNorm is the identity, a combinator lets pass."""
     assert generator.device.type == "cpu", "the same weights on every device"
     for owner in module.modules():
-        if isinstance(owner, _BatchNorm):
+        if isinstance(owner, _BatchNorm | Combinator):
             owner.reset_parameters()
             continue
         for kind, parameter in owner.named_parameters(recurse=False):

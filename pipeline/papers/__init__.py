@@ -121,6 +121,13 @@ class Layers:
     panels: dict[str, str]  # metric -> what its axis says
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Images decoded from every layer, a row for each line, and their PSNR."""
+
+    lines: dict[str, dict[str, str]]  # line -> layer -> stage.run.protocol
+
+
 DRAWINGS = {
     "curves": Curves,
     "bars": Bars,
@@ -129,6 +136,7 @@ DRAWINGS = {
     "filters": Filters,
     "responses": Responses,
     "layers": Layers,
+    "decoded": Decoded,
 }
 
 
