@@ -107,6 +107,7 @@ class _Content:
     labels: Literal["class", "classes", "mask"]
     channels: Literal[1, 3]
     classes: tuple[str, ...]
+    side: int | None = None  # of photographs, the short side that they are stored with
     splits: dict[str, _Split]
     seal: str
 

@@ -427,7 +427,7 @@ class Run:
             raise ValueError(f"'masked' wants pixels of every image hidden: {', '.join(HIDING)}")
         if self.warmup and not self.start:
             raise ValueError("'warmup' is for the parts that a run takes over: give it 'start'")
-        if not 0 <= self.warmup <= self.epochs:
+        if self.warmup and not 0 < self.warmup <= self.epochs:
             raise ValueError(f"warmup is {self.warmup}; 0 to {self.epochs}, the epochs, are allowed")
         if not 0 < self.corrupted <= 1:
             raise ValueError(f"corrupted is {self.corrupted}; it is a chance, above 0 and up to 1")
