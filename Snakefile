@@ -162,7 +162,7 @@ onsuccess:
 
 
 onerror:
-    finish(beside)
+    finish(beside, within=6)  # who is told to leave has ten seconds
 
 
 wildcard_constraints:
