@@ -163,7 +163,7 @@ onsuccess:
 
 
 onerror:
-    finish(beside)
+    finish(beside, within=6)  # who is told to leave has ten seconds
 
 
 # Seconds of work, or a network that only the machine that submits may have.

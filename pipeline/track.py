@@ -153,13 +153,16 @@ def follow() -> subprocess.Popen | None:
     return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
 
 
-def finish(followers: list[subprocess.Popen | None]) -> None:
-    """Let them hand over the rest, and wait for it."""
-    for follower in followers:
-        if follower is not None:
-            assert follower.stdin is not None
-            follower.stdin.close()
-            follower.wait()
+def finish(followers: list[subprocess.Popen | None], *, within: float | None = None) -> None:
+    """Let them hand over the rest, and wait for it; after so many seconds they go on alone."""
+    told = [follower for follower in followers if follower is not None]
+    until = time.monotonic() + (within or 0)
+    for follower in told:
+        assert follower.stdin is not None
+        follower.stdin.close()
+    for follower in told:
+        with suppress(subprocess.TimeoutExpired):
+            follower.wait(None if within is None else max(0.0, until - time.monotonic()))
 
 
 class Store:

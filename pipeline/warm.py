@@ -16,10 +16,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 SOCKET = Path("results/.warm")  # relative: the path of a Unix socket has to be short
+LEAVE_SECONDS = 5.0  # for the last checkpoints, once the graph is gone
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>: a signal for when the parent ends
 
 
@@ -160,11 +162,17 @@ class Server:
                 client.close()
 
     def close(self) -> None:
-        """The graph is gone: nothing goes on without it."""
+        """The graph is gone: nothing goes on without it, once its last checkpoint is written."""
         signal.set_wakeup_fd(-1)
-        for process in self.forks:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        until = time.monotonic() + LEAVE_SECONDS
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in self.forks:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            while self.forks and time.monotonic() < until:
+                with contextlib.suppress(ChildProcessError):
+                    self.forks.pop(os.waitpid(-1, os.WNOHANG)[0], None)
+                time.sleep(0.01)
         SOCKET.unlink(missing_ok=True)
 
 
