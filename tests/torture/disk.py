@@ -44,7 +44,8 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
     """Filled while it trains, as another program would do; with room again, the same run ends as it should."""
     short_params(place)
     made("imagenet", images=16)
-    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=30)
+    epochs = {"scales__smoke__epochs": 30, f"pretrain__{FULL}__epochs": 30}
+    set_params(place, engine__checkpoint_seconds=-1, **epochs)
     graph = Graph(load())
     training = graph.training("pretrain", FULL, 0)
     learn(graph, "pretrain", FULL, 0)
@@ -64,7 +65,7 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
                 lost = "the last checkpoint is gone"
             elif list(training.folder.glob(".*.partial")):
                 lost = "a partial file is left"
-            (disk / "rest").unlink()
+            (disk / "rest").unlink(missing_ok=True)
             learn(Graph(load()), "pretrain", FULL, 0)
             yield lost or ("" if _equal(load_parts(training), whole) else "it ends with other weights")
 
