@@ -40,7 +40,7 @@ def short_params(place: Path) -> dict[str, Any]:
     }
     for section, names in kept.items():
         document[section] = {name: document[section][name] for name in names}
-    document["templates"] = {}
+    document |= {"templates": {}, "scales": {"smoke": {**document["scales"]["smoke"], "substitutes": {}}}}
     (place / "params.yaml").write_text(yaml.safe_dump(document))
     return document
 
