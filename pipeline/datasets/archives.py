@@ -131,6 +131,7 @@ def unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None] | Non
 
 
 def extract_tar(path: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path) as tar:
         tar.extractall(folder, filter=bounded(path))
 

@@ -71,6 +71,7 @@ def _extract_train(path: Path, folder: Path) -> None:
             name, inner = Path(member.name).stem, classes.extractfile(member)
             if inner is None or not WNID.fullmatch(name):
                 raise tarfile.TarError(f"its member {member.name} is no class")
+            (folder / name).mkdir(parents=True)
             with tarfile.open(fileobj=inner) as images:
                 images.extractall(folder / name, filter=take)
 

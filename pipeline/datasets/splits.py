@@ -60,8 +60,8 @@ def read_image(path: Path) -> bytes:
     """The file's bytes, when they begin as an image does; decoding shows whether they end as one."""
     from PIL import Image
 
-    content = path.read_bytes()
     try:
+        content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS):
             return content
     except Exception as error:  # Pillow's readers have a dozen kinds of error for a damaged image
