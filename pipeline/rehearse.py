@@ -105,7 +105,7 @@ class Rehearsal:
                 device=self.device,
             )
 
-        few = min(2, spec.batch)
+        few = min(4 if spec.data.unlabelled else 2, spec.batch)  # BatchNorm wants two with labels
         batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
         flops = _flops(lambda: loss(batch, generator).backward()) / few
         steps(1, few)

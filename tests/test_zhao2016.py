@@ -278,6 +278,17 @@ def test_another_splits_images_are_the_unlabelled_half(workplace):
     assert batches.steps == 48 // 8
 
 
+def test_a_plan_knows_that_unlabelled_images_cost_the_plain_convnet_nothing(workplace):
+    from pipeline.rehearse import Rehearsal
+
+    graph, rehearsed = Graph(load()), {}
+    for name in ("mnist-100-plain", "mnist-all-plain"):
+        training = graph.training("finetune", name, 0)
+        training = replace(training, spec=replace(training.spec, batch=4))
+        rehearsed[name] = Rehearsal(graph.params.engine).training(training).flops
+    assert rehearsed["mnist-100-plain"] == pytest.approx(rehearsed["mnist-all-plain"] / 2)
+
+
 def test_frozen_features_stay_and_pretrained_ones_move(digits):
     set_params(
         digits,
