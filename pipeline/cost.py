@@ -14,6 +14,7 @@ from pipeline.shard import open_split
 
 UNPACKING = 100e6  # bytes a second, of an archive that is verified and unpacked
 RENDERING = {"figure": 2.5, "claims": 1.0}  # seconds beyond the start
+BEGINNING = 8.0  # seconds until Snakemake has its graph, and what it forks has torch
 STARTING = 1.0  # seconds, of a job that Snakemake forks from a process that holds torch
 JPEG = 0.17  # bytes a value, of photographs at quality 95
 

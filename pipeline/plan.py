@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline import papers
 from pipeline.command import answered
-from pipeline.cost import Job, cost, longest, raw
+from pipeline.cost import BEGINNING, Job, cost, longest, raw
 from pipeline.datasets import SOURCES
 from pipeline.graph import Graph
 from pipeline.params import load
@@ -72,6 +72,7 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     from pipeline.rehearse import Rehearsal
 
     cost(graph, left, Rehearsal(params.engine))
+    before = BEGINNING if left else 0.0
     total = sum(job.seconds for job in left)
     data = data_needed(graph, left)
     return {
@@ -81,8 +82,8 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
         "cores": cores,
         "jobs": [asdict(job) for job in left],
         "flops": sum(job.flops for job in left),
-        "seconds": total,
-        "wall_seconds": max(total / cores, longest(left)),
+        "seconds": before + total,
+        "wall_seconds": before + max(total / cores, longest(left)),
         "gpu_seconds": {name: sum(on(job, rate) for job in left) for name, rate in GPUS.items()},
         "disk": sum(job.disk for job in left),
         "download": sum(each["bytes"] for each in data if each["from"]),

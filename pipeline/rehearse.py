@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.balance import balanced
 from pipeline.data import Batch, Batches, Images, Manifest, Mixed, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.devices import device_at_hand
@@ -25,7 +26,7 @@ from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Engine, Protocol
 from pipeline.shard import open_split, shard, write_split
 from pipeline.train import fit, precision
-from pipeline.typed import plain
+from pipeline.typed import Choice, plain
 
 PICTURES = 64  # drawn for each kind of data
 # One thread computes as long however busy the machine is; several, or a GPU, have the clock's time.
@@ -80,6 +81,8 @@ class Rehearsal:
 
     def _training(self, training: Training) -> Cost:
         spec, manifest = training.spec, _drawn(training.shards, training.spec.data.split)
+        still = replace(spec.optimiser.options, lr=0.0)  # what is not the run's own beginning may diverge
+        spec = replace(spec, optimiser=Choice(spec.optimiser.name, still))
         images = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
         model = self._ready(MODELS[spec.objective.name](spec, manifest))
 
@@ -106,6 +109,7 @@ class Rehearsal:
             )
 
         few = min(4 if spec.data.unlabelled else 2, spec.batch)  # BatchNorm wants two with labels
+        spec = balanced(model, batches(few), spec, seed=0, device=self.device)
         batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
         flops = _flops(lambda: loss(batch, generator).backward()) / few
         steps(1, few)

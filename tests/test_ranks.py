@@ -110,19 +110,18 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
     assert shared["epoch_losses"] == pytest.approx(record["epoch_losses"], rel=1e-3)
     begun = beginning(ready, open_manifest(ready.shards.manifest, "train"))
     began = {name: part.state_dict() for name, part in begun.named_children()}
-    assert distance(load_parts(ready), alone) < 0.05 * distance(alone, began)
+    assert distance(load_parts(ready), alone) < 0.01 * distance(alone, began)
 
 
 def distance(one: dict, other: dict) -> float:
     """Between all weights and statistics of two networks."""
-    return (
-        sum(
-            float((tensor.float() - other[part][name].float()).square().sum())
-            for part, tensors in one.items()
-            for name, tensor in tensors.items()
-        )
-        ** 0.5
-    )
+    apart = [
+        float((tensor - other[part][name]).square().sum())
+        for part, tensors in one.items()
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
+    ]
+    return sum(apart) ** 0.5
 
 
 def second_of(agent: int) -> int:
