@@ -51,7 +51,7 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
     learn(graph, "pretrain", FULL, 0)
     whole = load_parts(training)
     for _ in range(times):
-        with small_disk(place / "results", 2) as disk:
+        with small_disk(place / "results", 8) as disk:
             after = chance.randrange(2, 25)
             said = done(
                 place, sys.executable, "-c", FILLING, str(after), check=False, PIPELINE_FOLLOWED="by nobody"
