@@ -1,37 +1,12 @@
 """python -m torture: every fault at full length, two at a time, and a table of what was lost."""
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
-from random import Random
 
-from conftest import laid_out
-
-from pipeline.track import FOLLOWED
-from torture import faults
-
-
-def suffer(name: str, seed: int, most: int) -> tuple[int, list[str], float]:
-    """Do one fault in a folder of its own: how often it was injected, what was lost, how long it took."""
-    began, outcomes = time.monotonic(), []
-    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        place = Path(folder) / "project"
-        laid_out(place)
-        os.chdir(place)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        os.environ[FOLLOWED] = "by nobody"
-        fault = faults()[name]
-        try:
-            outcomes += fault.inject(place, min(most, fault.times), Random(f"{name} {seed}"))
-        except Exception as error:
-            outcomes.append(f"{type(error).__name__}: {error}")
-        os.chdir("/")
-    return len(outcomes), [each for each in outcomes if each], time.monotonic() - began
+from torture import faults, suffer
 
 
 def main() -> None:
