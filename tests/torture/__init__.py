@@ -4,13 +4,19 @@
 """
 
 import io
+import os
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from conftest import laid_out
+
 from pipeline.command import answered
+from pipeline.track import FOLLOWED
 
 
 @dataclass(frozen=True)
@@ -44,3 +50,21 @@ def faults() -> dict[str, Fault]:
     for module in (interruption, damage, hostile, fuzz, away, load, exposure, disk, same):
         every |= module.FAULTS
     return every
+
+
+def suffer(name: str, seed: int, most: int) -> tuple[int, list[str], float]:
+    """Do one fault in a folder of its own: how often it was injected, what was lost, how long it took."""
+    began, outcomes = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        place = Path(folder) / "project"
+        laid_out(place)
+        os.chdir(place)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        os.environ[FOLLOWED] = "by nobody"
+        fault = faults()[name]
+        try:
+            outcomes += fault.inject(place, min(most, fault.times), Random(f"{name} {seed}"))
+        except Exception as error:
+            outcomes.append(f"{type(error).__name__}: {error}")
+        os.chdir("/")
+    return len(outcomes), [each for each in outcomes if each], time.monotonic() - began

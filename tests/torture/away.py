@@ -110,6 +110,11 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def fill(file: Path, *, but: int = 0) -> None:
+    """All of a disk but so many bytes."""
+    file.write_bytes(bytes(max(0, shutil.disk_usage(file.parent).free - but)))
+
+
 def may_mount() -> bool:
     import tempfile
 
@@ -132,14 +137,7 @@ def store_full(place: Path, times: int, chance: Random) -> Iterator[str]:
             address = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
             done(place, *TRACK, **address)
             rest = disk / "rest"
-            with rest.open("wb") as file:
-                for size in (1 << 16, 1 << 12):
-                    try:
-                        while True:
-                            file.write(bytes(size))
-                            file.flush()
-                    except OSError:
-                        continue
+            fill(rest)
             run = teller(place, 0, 1000, **address)
             said = run.communicate()[0]
             rest.unlink(missing_ok=True)

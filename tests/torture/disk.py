@@ -14,16 +14,9 @@ from pipeline.params import load
 from pipeline.shard import shard
 from pipeline.train import load_tensors
 from torture import Fault, refused
-from torture.away import may_mount, small_disk
+from torture.away import fill, may_mount, small_disk
 from torture.damage import FULL, _equal, made, short_params
 from torture.interruption import done
-
-
-def fill(file: Path, *, but: int) -> None:
-    """All of a disk but so many bytes."""
-    import shutil
-
-    file.write_bytes(bytes(max(0, shutil.disk_usage(file.parent).free - but)))
 
 
 def full_before(place: Path, times: int, chance: Random) -> Iterator[str]:
@@ -34,9 +27,6 @@ def full_before(place: Path, times: int, chance: Random) -> Iterator[str]:
         with small_disk(place / ("results" if number % 2 else "data/smoke"), 1) as disk:
             fill(disk / "rest", but=chance.randrange(0, 30_000))
             act = partial(learn, Graph(load()), "pretrain", FULL, 0) if number % 2 else partial(shard, shards)
-            if number % 2 == 0:
-                yield refused(act, "MB are free there")
-                continue
             yield refused(act, "MB are free there")
 
 
@@ -51,7 +41,7 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
     learn(graph, "pretrain", FULL, 0)
     whole = load_parts(training)
     for _ in range(times):
-        with small_disk(place / "results", 2) as disk:
+        with small_disk(place / "results", 8) as disk:
             after = chance.randrange(2, 25)
             said = done(
                 place, sys.executable, "-c", FILLING, str(after), check=False, PIPELINE_FOLLOWED="by nobody"
