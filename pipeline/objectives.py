@@ -148,9 +148,7 @@ def augmented(spec: Run, manifest: Manifest) -> zhang.Augmented:
     layers = macro_layers(spec, manifest)
     if options.variant == "ladder":
         if ranks.RANKS > 1:
-            raise ValueError(
-                "a ladder's noise goes by the deviation of whole batches; train it in one process"
-            )
+            raise ValueError("a ladder's noise is drawn for whole batches; train it in one process")
         return zhang.Ladder(*layers, noise=options.noise, **decoding)
     return zhang.Augmented(*layers, stacked=options.variant != "layerwise", **decoding)
 

@@ -294,7 +294,7 @@ class Augmented:
     norm: Literal["caffe", "mean"]  # of an error: the sum of squares over 2N, or the mean
     top: int | None = None  # the macro-layer whose output is decoded; None: the last
     strength: float = 1.0  # lambda, before all of the reconstruction
-    noise: float = 0.0  # the ladder's, in parts of a channel's deviation
+    noise: float = 0.0  # the ladder's, in parts of a map's deviation
 
 
 OBJECTIVES = {

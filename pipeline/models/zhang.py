@@ -277,6 +277,11 @@ class Augmented(Classifier):
         return maps, self.restored(maps, switches), maps[len(switches)]
 
 
+def deviation(a: Tensor) -> Tensor:
+    """Of each image's map (N, 1, 1, 1), which no BatchNorm makes 1 here."""
+    return a.detach().std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+
+
 class Ladder(Augmented):
     """Rasmus et al. 2015, as Figure 3 draws it: a noisy encoder of the same weights is classified and
     decoded, each of its maps merged with what comes from above; the targets are the clean maps."""
@@ -288,15 +293,18 @@ class Ladder(Augmented):
 
     def paths(self, x: Tensor, generator: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
         def noisy(a: Tensor) -> Tensor:
-            """In parts of each channel's deviation: no BatchNorm makes that 1 here."""
             drawn = torch.randn(a.shape, generator=generator, device=a.device)
-            return a + self.noise * a.detach().std(dim=(0, 2, 3), keepdim=True) * drawn.to(a.dtype)
+            return a + self.noise * deviation(a) * drawn.to(a.dtype)
+
+        def merged(level: int, above: Tensor) -> Tensor:
+            scale = deviation(maps[level])
+            return scale * self.lateral[level](maps[level] / scale, above / deviation(above))
 
         clean = self.encoder.maps(x)[0]
         maps, switches = self.encoder.maps(x, noisy)
-        y, found = self.lateral[-1](maps[-1], maps[-1]), []
+        y, found = merged(len(switches), maps[-1]), []
         for level in range(len(switches), 0, -1):
-            y = self.lateral[level - 1](maps[level - 1], self.down(level, y, maps, switches))
+            y = merged(level - 1, self.down(level, y, maps, switches))
             found.append(y)
         return clean, found[::-1], maps[-1]
 
