@@ -19,6 +19,7 @@ STAGES = {
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "report": "all that was made so far as one page, and how the rest is made",
+    "backbone": "a trained encoder alone, for code that is not of this project",
     "track": "MLflow gets what was not handed over yet",
 }
 

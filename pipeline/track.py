@@ -288,11 +288,7 @@ def views() -> dict[str, str]:
                 "lifecycleFilter": "Active",
                 "datasetsFilter": [],
                 "modelVersionFilter": "All Runs",
-                "selectedColumns": [
-                    place,
-                    *(f"metrics.`{each}`" for each in metrics),
-                    "tags.`scale`",
-                ],
+                "selectedColumns": [place, *metrics, "tags.`scale`"],
             }
             view = {"name": f"{paper}, {numbered(table)}", "createdAt": 0, "state": json.dumps(state)}
             found[f"mlflow.sharedViewState.{paper}-{table}"] = json.dumps(view)

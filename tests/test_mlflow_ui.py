@@ -79,6 +79,7 @@ def told(made):
         yield store
 
 
+@pytest.mark.graph
 def test_three_clicks_lead_from_an_experiment_to_the_run_behind_a_row(told, made, tab):
     with serving(made, "ui", "--backend-store-uri", f"sqlite:///{made}/mlflow.db") as address:
         tab.size(1500, 900)
@@ -92,6 +93,8 @@ def test_three_clicks_lead_from_an_experiment_to_the_run_behind_a_row(told, made
         rows = "[...document.querySelectorAll('.ag-center-cols-container [row-index]')].map(e => e.innerText)"
         tab.until(f"{rows}.length == 2 && {rows}[0].includes('05 Ours: Accuracy')")
         assert "06 Without unlabelled images: Accuracy" in tab.js(rows)[1]
+        heads = tab.js("[...document.querySelectorAll('[role=columnheader]')].map(e => e.innerText)")
+        assert {"dong2016/table5", "accuracy", "scale"} <= set(heads)
         tab.click("document.querySelector('[row-index=\"0\"] a')")
         tab.until("document.body.innerText.includes('finetune.stl10-ours.centre')")
         assert "/runs/" in tab.js("location.hash")
@@ -159,7 +162,6 @@ def postgresql():
 def test_a_server_on_postgresql_takes_runs_and_artefacts_and_gives_the_table_back(made, tmp_path):
     pytest.importorskip("psycopg2", reason="psycopg2 lets MLflow speak to PostgreSQL")
     shelf, shown = tmp_path / "shelf", (made / "results" / "table5.csv").read_bytes()
-    (made / "results" / ".mlflow.lock").unlink()
     with (
         postgresql() as database,
         serving(

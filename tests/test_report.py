@@ -11,7 +11,7 @@ from conftest import command, keep_only, set_params
 from pipeline import papers
 from pipeline.page.cells import agreement, decimals, shown
 from pipeline.page.parts import Shelf
-from pipeline.page.runs import curve, duration
+from pipeline.page.runs import Link, Runs, curve, duration
 from pipeline.papers import Cell
 from pipeline.params import load
 from pipeline.report import REPORT, report
@@ -58,6 +58,21 @@ def test_a_curve_goes_from_its_first_epoch_to_its_last_and_from_its_greatest_los
     assert (drawn.low, drawn.high, drawn.epochs) == (1.0, 4.0, 3)
     assert drawn.lines[0].split() == ["0.0,0.0", "230.0,86.7", "460.0,130.0"]
     assert curve([[]]) is None
+
+
+def test_a_difference_leads_to_the_runs_on_both_sides_of_it():
+    by = Link("Table 1", "#paper-table1")
+    seeds = [
+        f"smoke/evaluate/{run}.restore/{seed}-0123456789"
+        for run in ("pretrain.a", "pretrain.b")
+        for seed in (0, 1)
+    ]
+    runs = Runs(lambda scale: None)
+    assert [each.text for each in runs.links(" ".join(seeds), by=by)] == [
+        "pretrain.a.restore",
+        "pretrain.b.restore",
+    ]
+    assert list(runs.asked) == [tuple(seeds[:2]), tuple(seeds[2:])]
 
 
 def test_a_duration_is_told_in_what_one_counts_it_by():

@@ -11,8 +11,9 @@ from conftest import command
 from pipeline import track
 from pipeline.files import hold
 from pipeline.graph import Graph
+from pipeline.papers import places
 from pipeline.params import load
-from pipeline.track import EVENTS, Events, Store, connect, masked
+from pipeline.track import EVENTS, Events, Store, connect, masked, views
 
 SECRET = "mysql://reader:hunter2@db.example.org/runs"
 
@@ -144,3 +145,17 @@ def test_a_runs_tags_name_the_tables_that_show_it(workplace):
     assert "dong2016/table6" in begin["tags"]["tables"]
     assert begin["tags"]["commit"] == "0123"
     assert begin["params"]["optimiser.adam.lr"] == "0.0001"
+
+
+def test_a_measurement_names_its_place_in_each_table_and_each_table_has_a_view_of_such_places():
+    assert places("pretrain.imagenet-input-output.restore") == {
+        "dong2016/table6": "02 Input output shortcut: PSNR"
+    }
+    assert places("finetune.voc2007-gaussian.crops10")["dong2016/table8"] == (
+        "01 No pre-training: Animal, Vehicle, Mean all"
+    )
+    view = json.loads(views()["mlflow.sharedViewState.dong2016-table6"])
+    state = json.loads(view["state"])
+    assert view["name"] == "dong2016, Table 6"
+    assert state["orderByKey"] == "tags.`dong2016/table6`"
+    assert {"metrics.`psnr`", "metrics.`map`", "tags.`dong2016/table6`"} <= set(state["selectedColumns"])

@@ -1,6 +1,6 @@
 """A cell as the page shows it: the paper's number, ours, and how both agree."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline import comparison
 from pipeline.page.runs import Link
@@ -46,11 +46,15 @@ class Shown:
     delta: str = ""
     note: str = ""  # cited, withdrawn, or the data that stand in
     mark: Mark | None = None
-    link: Link | None = None
+    links: list[Link] = field(
+        default_factory=list
+    )  # its runs; of a difference, those that are taken away, too
 
 
 def shown(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: bool) -> Shown:
     paper = "" if cell.paper is None else f"{cell.paper:.{decimals}f}"
+    if cell.spread is not None:
+        paper += f" ± {cell.spread:g}"
     if cell.state is not None:
         return Shown(paper=paper, note=cell.state)
     if line is None or not line["mean"]:

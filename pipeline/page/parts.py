@@ -84,7 +84,7 @@ class Shelf:
                 layout.rows[row][column], line, decimals=columns[column], whole=self.whole(part.scale)
             )
             if line and line["runs"] and stands.ours:
-                stands.link = self.runs.link(line["runs"].split(), by=part.link)
+                stands.links = self.runs.links(line["runs"], by=part.link)
             return stands
 
         rows = {row: [cell(row, column) for column in layout.columns] for row in layout.rows}

@@ -361,7 +361,7 @@ def places(label: str) -> dict[str, str]:
     for paper, facts in papers().items():
         for table, layout in facts.tables.items():
             for number, (row, cells) in enumerate(layout.rows.items(), 1):
-                columns = [column for column, cell in cells.items() if cell.of == label]
+                columns = [column for column, cell in cells.items() if label in cell.labels()]
                 if columns:
                     found.setdefault(f"{paper}/{table}", []).append(
                         f"{number:02} {row}: {', '.join(columns)}"
