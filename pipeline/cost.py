@@ -15,6 +15,8 @@ from pipeline.shard import open_split
 UNPACKING = 100e6  # bytes a second, of an archive that is verified and unpacked
 RENDERING = {"figure": 2.5, "claims": 1.0}  # seconds beyond the start
 BEGINNING = 8.0  # seconds until Snakemake has its graph, and what it forks has torch
+OFFICIAL = 4.5  # seconds to import torchvision, which knows the official files
+LEARNING = 4.0  # seconds to import scikit-learn, for a measure that learns
 STARTING = 1.0  # seconds, of a job that Snakemake forks from a process that holds torch
 JPEG = 0.17  # bytes a value, of photographs at quality 95
 
@@ -95,7 +97,7 @@ def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
             shards = raw(graph)[job.name]
             source = SOURCES[shards.dataset.source]
             job.disk = sum(source.files.values()) * (1 + source.unpacks)
-            job.seconds = job.disk / UNPACKING
+            job.seconds = job.disk / UNPACKING + OFFICIAL
         else:
             job.seconds = RENDERING.get(job.stage, 0.0)
             job.needs = [other.label for other in left if other.stage == "evaluate"]
@@ -131,12 +133,13 @@ def _measuring(job: Job, measurement: Measurement, rehearsal: Rehearsal) -> None
     split = training.spec.data.split if protocol.split == "validation" else protocol.split
     held = count_of(measurement.shards, split)
     job.seconds = job.images * each.seconds + held * rehearsal.reading(measurement.shards, split)
+    job.seconds += LEARNING if labels_of(protocol) else 0
     job.needs = [f"{training.stage} {training.name} {training.seed}", f"shard {measurement.shards.name} 0"]
 
 
 def _sharding(job: Job, shards: Shards, rehearsal: Rehearsal) -> None:
     job.images = sum(count_of(shards, split) for split in shards.dataset.splits)
-    job.seconds = job.images * rehearsal.sharding(shards).seconds
+    job.seconds = job.images * rehearsal.sharding(shards).seconds + (0 if shards.procedural else OFFICIAL)
     source = SOURCES[shards.dataset.source]
     wide = 4 / 3 if source.side > 96 and not shards.procedural else 1  # photographs
     values = source.channels * side(shards) ** 2 * wide
