@@ -20,7 +20,7 @@ $(READY): pyproject.toml uv.lock | $(UV)
 test: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-# Every fault that the project claims to survive, injected for real, and a table of what was lost (13 minutes).
+# Every fault that the project claims to survive, injected for real, and a table of what was lost.
 torture: $(READY)
 	$(RUN) PYTHONPATH=.:tests python -m torture
 
