@@ -488,11 +488,11 @@ def test_every_printed_number_stands_in_its_cell():
 
 
 def test_figures_4_and_5_decode_from_every_layer_by_both_kinds_of_switches():
-    figures = papers()["zhang2016"].figures
+    figures, runs = papers()["zhang2016"].figures, load().pretrain
     layers = {"figure4": 8, "figure5": 5}
     for name, count in layers.items():
         lines = figures[name].draw.options.lines
         assert [len(line) for line in lines.values()] == [count, count]
         for line in lines.values():
-            tops = [load().pretrain[of.split(".")[1]].objective.options.top or 5 for of in line.values()]
+            tops = [runs[of.split(".")[1]].objective.options.top or 5 for of in line.values()]
             assert tops == list(range(1, count + 1))
