@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,11 +136,27 @@ def keep_only(folder: Path, table: str) -> None:
     for file in papers.glob("*.yaml"):
         file.unlink()
     (papers / "dong2016.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+    keep_runs(folder, set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(kept["tables"]))))
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
     outs = stages["stages"]["render"]["outs"]
     kept = {f"results/{table}.csv", "results/report.html"}
     stages["stages"]["render"]["outs"] = [out for out in outs if kept & set(out)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
+
+
+def keep_runs(folder: Path, wanted: set[str]) -> None:
+    """Leave these runs and what they start from: DVC and every job read all of params.yaml."""
+    import yaml
+
+    document = json.loads(json.dumps(yaml.safe_load((folder / "params.yaml").read_text())))
+    for name in list(wanted):
+        stage, run = name.split(".")
+        while run := document[stage][run].get("start"):
+            stage = "pretrain"
+            wanted.add(f"{stage}.{run}")
+    for stage in ("pretrain", "finetune"):
+        document[stage] = {run: spec for run, spec in document[stage].items() if f"{stage}.{run}" in wanted}
+    (folder / "params.yaml").write_text(yaml.safe_dump({**document, "templates": {}}, sort_keys=False))
 
 
 @pytest.fixture
