@@ -136,7 +136,6 @@ def keep_only(folder: Path, table: str) -> None:
     for file in papers.glob("*.yaml"):
         file.unlink()
     (papers / "dong2016.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
-    keep_runs(folder, set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(kept["tables"]))))
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
     outs = stages["stages"]["render"]["outs"]
     kept = {f"results/{table}.csv", "results/report.html"}
@@ -144,10 +143,12 @@ def keep_only(folder: Path, table: str) -> None:
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
 
 
-def keep_runs(folder: Path, wanted: set[str]) -> None:
-    """Leave these runs and what they start from: DVC and every job read all of params.yaml."""
+def keep_runs(folder: Path) -> None:
+    """Leave what the tables that are left show, and what it starts from: every job reads all of params.yaml."""
     import yaml
 
+    tables = yaml.safe_load((folder / "pipeline" / "papers" / "dong2016.yaml").read_text())["tables"]
+    wanted = set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(tables)))
     document = json.loads(json.dumps(yaml.safe_load((folder / "params.yaml").read_text())))
     for name in list(wanted):
         stage, run = name.split(".")

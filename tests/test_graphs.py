@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import command, keep_only, set_params
+from conftest import command, keep_only, keep_runs, set_params
 
 from pipeline.track import FOLLOWED
 
@@ -50,6 +50,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 def project(tracked):
     """A git repository with params and results that git leaves alone."""
     keep_only(tracked, "table6")
+    keep_runs(tracked)
     shutil.copy(Path(__file__).parents[1] / ".gitignore", tracked / ".gitignore")
     for folder in ("data", "results"):
         (tracked / folder).mkdir(exist_ok=True)
