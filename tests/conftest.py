@@ -25,14 +25,16 @@ def set_params(folder: Path, **changes) -> None:
     import yaml
 
     path = folder / "params.yaml"
-    document = json.loads(json.dumps(yaml.safe_load(path.read_text())))  # no part shared with another
+    document = json.loads(
+        json.dumps(yaml.load(path.read_text(), yaml.CSafeLoader))
+    )  # no part shared with another
     for name, value in changes.items():
         *parents, last = name.split("__")
         place = document
         for parent in parents:
             place = place[parent]
         place[last] = value
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    path.write_text(yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False))
 
 
 def laid_out(folder: Path) -> Path:
@@ -149,7 +151,7 @@ def keep_runs(folder: Path) -> None:
 
     tables = yaml.safe_load((folder / "pipeline" / "papers" / "dong2016.yaml").read_text())["tables"]
     wanted = set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(tables)))
-    document = json.loads(json.dumps(yaml.safe_load((folder / "params.yaml").read_text())))
+    document = json.loads(json.dumps(yaml.load((folder / "params.yaml").read_text(), yaml.CSafeLoader)))
     for name in list(wanted):
         stage, run = name.split(".")
         while run := document[stage][run].get("start"):
@@ -157,7 +159,9 @@ def keep_runs(folder: Path) -> None:
             wanted.add(f"{stage}.{run}")
     for stage in ("pretrain", "finetune"):
         document[stage] = {run: spec for run, spec in document[stage].items() if f"{stage}.{run}" in wanted}
-    (folder / "params.yaml").write_text(yaml.safe_dump({**document, "templates": {}}, sort_keys=False))
+    (folder / "params.yaml").write_text(
+        yaml.dump({**document, "templates": {}}, Dumper=yaml.CSafeDumper, sort_keys=False)
+    )
 
 
 @pytest.fixture
