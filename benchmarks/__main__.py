@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchmarks import feeding, gpu, graphs, training
 from benchmarks.timing import Row
+from pipeline.devices import device_at_hand
 from pipeline.learn import commit, machine
 from pipeline.params import Params, load
-from pipeline.train import device_at_hand
 
 PARTS: dict[str, Callable[[Params], Iterator[Row]]] = {
     "training": training.rows,

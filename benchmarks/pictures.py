@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from pipeline import shard as sharding
 from pipeline.data import Batches, Images, Manifest, open_manifest
 from pipeline.datasets import SOURCES
 from pipeline.datasets.procedural import open_procedural
 from pipeline.graph import Graph
 from pipeline.params import Augment, Dataset, Params, Scale
-from pipeline.shard import shard
 
 SCALE = "bench"
 
@@ -52,7 +52,8 @@ class Pictures:
         datasets = {**self.params.datasets, self.name: dataset}
         shards = Graph(replace(self.params, scale=SCALE, scales=scales, datasets=datasets)).shards(self.name)
         if not shards.manifest.exists():
-            shard(shards)
+            sharding.SHARD_BYTES = 1 << 20  # several shards, so that a small set streams as a large one would
+            sharding.shard(shards)
         return open_manifest(shards.manifest, "train")
 
     def images(self) -> Images:

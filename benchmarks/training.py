@@ -13,9 +13,10 @@ from benchmarks.peer import Peer
 from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate
 from pipeline.data import Batch, Batches
+from pipeline.devices import device_at_hand
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Params
-from pipeline.train import device_at_hand, fit, precision
+from pipeline.train import fit, precision
 from pipeline.typed import Choice
 
 BATCH, CROP = 64, 29
