@@ -145,9 +145,8 @@ def asked(phase):
 
 
 locks = []  # on this folder, as long as Snakemake lives
-beside = (
-    []
-)  # who holds torch for the stages, and who hands over to MLflow what happens meanwhile
+# Who holds torch for the stages, and who hands over to MLflow what happens meanwhile.
+beside = []
 
 
 # What another executor sends elsewhere stays in what it was given there, and is no fork of a process here.

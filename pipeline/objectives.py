@@ -12,6 +12,7 @@ from pipeline import ranks
 from pipeline.corrupt import CORRUPTIONS, MASKS
 from pipeline.data import Batch, Manifest
 from pipeline.models import dong, masci, probe, swwae, wide, zhang
+from pipeline.models.layers import Classifier
 from pipeline.notation import parse
 from pipeline.params import Run
 
@@ -119,7 +120,7 @@ def what_where(
 
 
 def what_where_classifier(spec: Run, manifest: Manifest) -> nn.Module:
-    return swwae.Classifier(*what_where(spec, manifest, dropout=spec.objective.options.dropout))
+    return Classifier(*what_where(spec, manifest, dropout=spec.objective.options.dropout))
 
 
 def what_where_autoencoder(spec: Run, manifest: Manifest) -> nn.Module:

@@ -77,3 +77,14 @@ def initialise(module: nn.Module, name: str, *, generator: Generator) -> None:
                 transposed = isinstance(owner, _ConvTransposeNd)
                 INITS[name](drawn, transposed=transposed, generator=generator)
             parameter.copy_(drawn)
+
+
+class Classifier(nn.Module):
+    """A head on an encoder, both made already."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad, relu
 
+from pipeline.models.layers import Classifier
 from pipeline.notation import Conv, Full, Layer, Pool
 
 OUTSIDE = -1e4  # below any activation; minus infinity times a weight of 0 would be no number
@@ -186,19 +187,10 @@ class Head(nn.Sequential):
         super().__init__(*(parts[:-1] if len(parts) > 1 else parts))
 
 
-class Classifier(nn.Module):
-    """The plain convnet."""
-
-    def __init__(self, encoder: Encoder, head: Head) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))
-
-
 class AutoEncoder(Classifier):
     """The convnet with its mirror."""
+
+    encoder: Encoder
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__(encoder, head)

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, relu
 
+from pipeline.models.layers import Classifier as Plain
 from pipeline.models.layers import Combinator
 
 Shape = tuple[int, int]
@@ -185,13 +186,9 @@ class Head(nn.Sequential):
         return x.mean(dim=(2, 3))
 
 
-class Classifier(nn.Module):
-    def __init__(self, encoder: Encoder, head: Head) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))
+class Classifier(Plain):
+    encoder: Encoder
+    head: Head
 
     def everywhere(self, x: Tensor) -> Tensor:
         return self.head.everywhere(self.encoder(x))
