@@ -71,6 +71,7 @@ class Server:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(SOCKET))
         self.listener.listen(256)
+        self.own = SOCKET.stat().st_ino  # the next graph's server may bind there before this one is gone
         self.forks: dict[int, socket.socket] = {}  # by process
         self.selector = selectors.DefaultSelector()
         self.ended, self.wake = socket.socketpair()  # a byte comes when a fork has ended
@@ -173,7 +174,9 @@ class Server:
                 with contextlib.suppress(ChildProcessError):
                     self.forks.pop(os.waitpid(-1, os.WNOHANG)[0], None)
                 time.sleep(0.01)
-        SOCKET.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if SOCKET.stat().st_ino == self.own:
+                SOCKET.unlink()
 
 
 if __name__ == "__main__":

@@ -109,3 +109,11 @@ def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypa
             sys.executable, "-m", "pipeline.warm", "pretrain", "nobody", folder=workplace, check=False
         )
     assert "Traceback" in done.stderr
+
+
+def test_a_server_that_ends_late_leaves_the_next_ones_socket(workplace):
+    with holding_torch() as first, holding_torch():
+        first.stdin.close()
+        first.wait(timeout=30)
+        assert warm.SOCKET.exists()
+    assert not warm.SOCKET.exists()
