@@ -5,11 +5,14 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from test_datasets_archives import offer, tar_of
 
 from pipeline.datasets import SOURCES
 from pipeline.datasets.archives import official
+from pipeline.shard import decode
 
 
 def jpeg(seed=0, kind="JPEG"):
@@ -183,3 +186,54 @@ def test_an_image_that_is_none_is_refused_by_its_name(tmp_path, raw, content):
     (tmp_path / "my/train/ant/2.jpg").unlink()
     with pytest.raises(ValueError, match=r"ant/2\.jpg is not an image"):
         split[1]
+
+
+def by_pillow(image):
+    with Image.open(io.BytesIO(image)) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(["RGB", "L", "CMYK"]),
+    st.fixed_dictionaries(
+        {
+            "quality": st.integers(1, 100),
+            "subsampling": st.sampled_from([0, 1, 2]),
+            "progressive": st.booleans(),
+            "optimize": st.booleans(),
+        }
+    ),
+)
+def test_a_jpeg_of_any_kind_is_what_pillow_makes_of_it(height, width, mode, options):
+    channels = len(mode)
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels, mode=mode).save(buffer, "JPEG", **options)
+    image = buffer.getvalue()
+    assert np.array_equal(decode(image, channels=3, where=""), by_pillow(image))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_damaged_jpeg_is_what_pillow_makes_of_it_or_refused(data):
+    whole = jpeg(seed=1)
+    at = data.draw(st.integers(2, len(whole) - 1))
+    image = data.draw(
+        st.sampled_from([whole[:at], whole[:at] + b"\xff" + whole[at + 1 :], whole[:at] + whole[at + 2 :]])
+    )
+    try:
+        found = decode(image, channels=3, where="it")
+    except ValueError as error:
+        assert "it: the image does not decode" in str(error)
+    else:
+        assert np.array_equal(found, by_pillow(image))
+
+
+def test_a_jpeg_that_lies_about_its_size_is_refused():
+    whole = jpeg()
+    at = whole.index(b"\xff\xc0") + 5  # of the frame's header: its height and width
+    with pytest.raises(ValueError, match="it: the image does not decode"):
+        decode(whole[:at] + b"\xff\xff\xff\xff" + whole[at + 4 :], channels=3, where="it")
