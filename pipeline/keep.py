@@ -1,0 +1,63 @@
+"""keep: a paper's tables, its verdicts and the records behind them as results/reference/<scale>/<paper>/, for git.
+
+No image and no weights: what is kept says what was found, by which run, on which machine, at which commit.
+"""
+
+import shutil
+from pathlib import Path
+
+from pipeline import claims, table
+from pipeline.command import run_rendering
+from pipeline.files import read_json, write_text
+from pipeline.graph import RESULTS, Graph, Measurement, Training
+from pipeline.papers import called, paper_of, target
+
+KEPT = RESULTS / "reference"
+
+
+def keep(graph: Graph, paper: str) -> None:
+    facts, place = paper_of(paper), KEPT / graph.params.scale / paper
+    names = [called(paper, name) for name in facts.tables]
+    for name in names:
+        if table.stale(graph, name):
+            raise ValueError(f"{name} is not what params.yaml asks for; {table.MAKE} {paper}")
+    if claims.stale(graph, paper):
+        raise ValueError(f"the claims of {paper} are not what params.yaml asks for; {table.MAKE} {paper}")
+    measured = {each for name in names for each in table.measurements(graph, name)}
+    measured |= set(claims.measurements(graph, paper))
+    files = {record: place / record.name for name in facts.tables for record in written(target(paper, name))}
+    files[target(paper, f"{claims.NAME}.csv")] = place / f"{claims.NAME}.csv"
+    for each in measured:
+        files[each.metrics] = kept(place, each)
+        for training in trainings(each):
+            files[training.record] = kept(place, training)
+    for record in files:
+        if record.suffix == ".json":
+            read_json(record, way_out=f"{table.MAKE} {paper}")
+    shutil.rmtree(place, ignore_errors=True)
+    for record, copy in files.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_text(copy, record.read_text(encoding="utf-8"))
+
+
+def written(path: Path) -> list[Path]:
+    return [path.with_suffix(".csv"), path.with_suffix(".md")]
+
+
+def kept(place: Path, made: Measurement | Training) -> Path:
+    """Of one run: runs/finetune/mnist-100-plain/0-4711ab.json."""
+    _, *rest = made.identity.split("/")
+    return (place / "runs").joinpath(*rest).with_suffix(".json")
+
+
+def trainings(measurement: Measurement) -> list[Training]:
+    """The training that was measured, and those that it began with."""
+    found, next_one = [], measurement.training
+    while next_one:
+        found.append(next_one)
+        next_one = next_one.start
+    return found
+
+
+if __name__ == "__main__":
+    run_rendering("keep", keep, name="of the paper: real, masci2011, …")
