@@ -4,7 +4,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -119,10 +118,7 @@ def streamed(pictures: Pictures, *, window: int) -> int:
 
     usual, data.WINDOW = data.WINDOW, window
     try:
-        engine = replace(pictures.params.engine, stream_above_gb=0.0)
-        batches = replace(pictures, params=replace(pictures.params, engine=engine)).batches(
-            crop=29, batch=BATCH
-        )
+        batches = pictures.batches(crop=29, batch=BATCH, stream=True)
         assert batches.images.streamed, "the shards are of one window"
         for step in range(batches.steps):
             batches.at(step, torch.device("cpu"))

@@ -56,11 +56,13 @@ class Pictures:
             sharding.shard(shards)
         return open_manifest(shards.manifest, "train")
 
-    def images(self) -> Images:
-        return Images(self.manifest, stream_above_gb=self.params.engine.stream_above_gb)
+    def images(self, *, stream: bool = False) -> Images:
+        """As a stage that begins: nothing is held or known of the shards yet."""
+        above = 0.0 if stream else self.params.engine.stream_above_gb
+        return Images(replace(self.manifest), stream_above_gb=above)
 
-    def batches(self, *, crop: int, batch: int) -> Batches:
+    def batches(self, *, crop: int, batch: int, stream: bool = False) -> Batches:
         import numpy as np
 
-        images = self.images()
+        images = self.images(stream=stream)
         return Batches(images, np.arange(self.count), Augment(crop=crop, flip=True), batch=batch, seed=0)

@@ -33,7 +33,7 @@ def overview() -> None:
     print(f"\nTargets, each `snakemake --cores all <target>`, at scale {params.scale}:")
     print("  all, or a phase: fetch, shard, pretrain, finetune, evaluate, render")
     for name, facts in papers.papers().items():
-        print(f"  {name}: {facts.title}, {facts.authors.split(',')[0]} et al. {facts.year}")
+        print(f"  {name}: {facts.title}, {facts.by} {facts.year}")
         for key, layout in facts.tables.items():
             print(f"    {papers.target(name, key)}.csv  {layout.title}")
         for key, figure in facts.figures.items():

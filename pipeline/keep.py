@@ -1,4 +1,4 @@
-"""keep: a paper's tables, its verdicts and the records behind them as results/reference/<scale>/<paper>/, for git.
+"""keep: a paper's tables, verdicts and the records behind them, in results/reference/<scale>/<paper>/, for git.
 
 No image and no weights: what is kept says what was found, by which run, on which machine, at which commit.
 """

@@ -178,7 +178,7 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     facts = papers()[paper]
     return (
         f"## {numbered(key)}: {layout.title}\n\n"
-        f"{facts.authors.split(',')[0]} et al., {facts.where}. {layout.note}\n"
+        f"{facts.by}, {facts.where}. {layout.note}\n"
         f"Each cell: paper | {made_of}.{warning}\n\n{grid(head, body)}"
     )
 

@@ -260,6 +260,11 @@ class Paper:
     figures: dict[str, Figure] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
 
+    @property
+    def by(self) -> str:
+        first, *others = self.authors.split(",")
+        return f"{first} et al." if others else first
+
 
 @cache
 def papers() -> dict[str, Paper]:
