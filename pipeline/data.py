@@ -22,6 +22,8 @@ from pipeline.typed import build
 
 WINDOW = 65_536  # samples that are shuffled together, as far as they fit in WINDOW_BYTES
 WINDOW_BYTES = 2 << 30
+TOGETHER = 32  # samples that a thread decodes at a time: one by one, handing over would cost as much
+PLAIN = b"0\0"  # what a tar's header says of a plain file
 COMPRESSED = ("jpg",)  # members whose decoding is work, and lets go of the interpreter while it works
 USUAL_SIDE = 256  # of photographs that are not all of one size, half as long again
 
@@ -207,16 +209,22 @@ def read_shard(
     except ValueError as error:
         raise refuse(str(error)) from None
 
-    def sample(each: tuple[str, dict[str, memoryview]]) -> tuple:
-        try:
-            return _sample(each[1], manifest)
-        except ValueError as error:
-            raise refuse(f"{each[0]}: {error}") from None
+    def decoded(some: list[tuple[str, dict[str, memoryview]]]) -> list[tuple]:
+        found = []
+        for key, members in some:
+            try:
+                found.append(_sample(members, manifest))
+            except ValueError as error:
+                raise refuse(f"{key}: {error}") from None
+        return found
 
+    every = list(samples.items())
+    parts = [every[at : at + TOGETHER] for at in range(0, len(every), TOGETHER)]
     compressed = any(extension in members for members in samples.values() for extension in COMPRESSED)
     with ThreadPoolExecutor(os.cpu_count() if compressed else 1) as decoders:
         each = decoders.map if compressed else map  # raw pixels are only looked at: threads would cost more
-        yield from each(sample, samples.items())
+        for part in each(decoded, parts):
+            yield from part
 
 
 def read_tar(tar: memoryview) -> dict[str, dict[str, memoryview]]:
@@ -224,10 +232,10 @@ def read_tar(tar: memoryview) -> dict[str, dict[str, memoryview]]:
     samples: dict[str, dict[str, memoryview]] = {}
     at = 0
     while at + 512 <= len(tar) and tar[at]:
-        head = bytes(tar[at : at + 512])
-        key, dot, extension = head[:100].rstrip(b"\0").decode("ascii").partition(".")
-        size = int(head[124:135], 8)
-        if head[156:157] not in b"0\0" or size < 0 or not dot or "/" in key + extension:
+        head = bytes(tar[at : at + 157])
+        name, size = head[:100].partition(b"\0")[0].decode("ascii"), int(head[124:135], 8)
+        key, dot, extension = name.partition(".")
+        if head[156] not in PLAIN or size < 0 or not dot or "/" in name:
             raise ValueError(f"{key[:40]!r}.{extension[:40]!r} of {size} bytes is no plain file")
         if at + 512 + size > len(tar):
             raise ValueError(f"{key}.{extension} says that it has {size} bytes; the file ends before")
@@ -246,9 +254,9 @@ def _sample(members: dict[str, Any], manifest: Manifest) -> tuple:
         elif extension == "json":
             label = list(build(tuple[int, ...], json.loads(bytes(content)), "its label"))
         elif extension == "mask.pgm":
-            mask = decode(bytes(content), channels=None, where=where)[:, :, 0]
+            mask = decode(content, channels=None, where=where)[:, :, 0]
         else:
-            image = decode(bytes(content), channels=manifest.channels, where=where)
+            image = decode(content, channels=manifest.channels, where=where)
     if image is None or image.shape[2] != manifest.channels:
         raise ValueError(f"it has no image of {manifest.channels} channels")
     if mask is not None and mask.shape != image.shape[:2]:

@@ -1,4 +1,4 @@
-"""keep: a paper's tables, verdicts and the records behind them, in results/reference/<scale>/<paper>/, for git.
+"""keep: a paper's tables and verdicts, with the records behind them, in results/reference/<scale>/<paper>.
 
 No image and no weights: what is kept says what was found, by which run, on which machine, at which commit.
 """
@@ -52,10 +52,9 @@ def kept(place: Path, made: Measurement | Training) -> Path:
 
 def trainings(measurement: Measurement) -> list[Training]:
     """The training that was measured, and those that it began with."""
-    found, next_one = [], measurement.training
-    while next_one:
-        found.append(next_one)
-        next_one = next_one.start
+    found = [measurement.training]
+    while found[-1].start:
+        found.append(found[-1].start)
     return found
 
 
