@@ -298,8 +298,9 @@ class Images:
         stream_above_gb: float,
         statistics: Manifest | None = None,
         raw: bool = False,
+        on: torch.device | None = None,  # a device that is to hold it whole, and cut it there
     ) -> None:
-        self.manifest, self.stream_above_gb = manifest, stream_above_gb
+        self.manifest, self.stream_above_gb, self.on = manifest, stream_above_gb, on
         gigabytes = manifest.count * manifest.image_bytes / 2**30
         self.streamed = gigabytes > stream_above_gb and len(manifest.windows) > 1
         self._held: dict[int, Pixels | Future] = {}
@@ -351,6 +352,14 @@ class Images:
         return images, torch.stack(labels), masks
 
     @cached_property
+    def resident(self) -> "Resident | None":
+        """All of it on the device that is to hold it; None where images differ in size or have masks."""
+        if self.on is None or self.streamed or self.manifest.record["shape"] is None:
+            return None
+        pixels = Pixels(self.manifest, list(range(len(self.manifest.record["shards"]))))
+        return Resident(pixels, self.on) if pixels.masks is None else None
+
+    @cached_property
     def firsts(self) -> np.ndarray:
         return np.array([self.manifest.first(group[0]) for group in self.manifest.windows])
 
@@ -388,11 +397,39 @@ class Boxes:
 
     def _span(self, length: int, place: float, size: int) -> tuple[slice, slice]:
         """The slice of the image and the slice of the crop that it fills."""
-        start = int(place * (max(length + 2 * self.pad - size, 0) + 1 - 1e-9))
-        start += -self.pad if length + 2 * self.pad >= size else (length - size) // 2
-        stop = start + size
-        low, high = max(start, 0), min(stop, length)
+        start = int(self._start(length, place, size))
+        low, high = max(start, 0), min(start + size, length)
         return slice(low, high), slice(low - start, high - start)
+
+    def lines(self, length: int, place: np.ndarray) -> np.ndarray:
+        """(N, size) the lines of each image that a crop shows; of those outside, numbers that it lacks."""
+        return self._start(length, place, self.size).astype(np.int64)[:, None] + np.arange(self.size)
+
+    def _start(self, length: int, place: Any, size: int) -> Any:
+        start = np.floor(place * (max(length + 2 * self.pad - size, 0) + 1 - 1e-9))
+        return start + (-self.pad if length + 2 * self.pad >= size else (length - size) // 2)
+
+
+class Resident:
+    """Images of one size that lie on a device and are cut there, to the pixel as `Images.crops` cuts them."""
+
+    def __init__(self, pixels: Pixels, device: torch.device) -> None:
+        images = pixels.bytes.reshape(len(pixels), *pixels.shapes[0], pixels.channels)
+        self.images, self.labels = torch.from_numpy(images).to(device), pixels.labels.to(device)
+
+    def crops(self, indices: np.ndarray, boxes: Boxes) -> tuple[Tensor, Tensor]:
+        _, height, width, _ = self.images.shape
+        across = boxes.lines(width, boxes.left)
+        lines = (
+            indices,
+            boxes.lines(height, boxes.top),
+            np.where(boxes.flip[:, None], across[:, ::-1], across),
+        )
+        own, rows, columns = (torch.from_numpy(each).to(self.images.device) for each in lines)
+        outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None]
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        found = self.images[own[:, None, None], rows[:, :, None], columns[:, None]]
+        return found.masked_fill(outside[..., None], 0), self.labels[own]
 
 
 def random_boxes(count: int, augment: Augment, chance: np.random.Generator) -> Boxes:
@@ -505,14 +542,12 @@ def cut(
     images: Images, indices: np.ndarray, boxes: Boxes, device: torch.device, *, then: int | None = None
 ) -> Batch:
     """One batch, centred, channels last, on its device."""
-    pixels, label, mask = images.crops(indices, boxes, then=then)
+    if images.resident is not None and boxes.short is None:
+        (pixels, label), mask = images.resident.crops(indices, boxes), None
+    else:
+        cropped, label, masks = images.crops(indices, boxes, then=then)
+        pixels, label = torch.from_numpy(cropped).to(device), label.to(device)
+        mask = None if masks is None else torch.from_numpy(masks).long().to(device)
     mean, std = images.mean.to(device), images.std.to(device)
-    centred = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() - mean
-    return Batch(
-        centred,
-        std,
-        mean,
-        label.to(device),
-        None if mask is None else torch.from_numpy(mask).long().to(device),
-        torch.from_numpy(indices),
-    )
+    centred = pixels.permute(0, 3, 1, 2).float() - mean
+    return Batch(centred, std, mean, label, mask, torch.from_numpy(indices))

@@ -22,7 +22,8 @@ from pipeline.graph import Graph, Training
 from pipeline.models import zhang
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
-from pipeline.train import State, chance, fit, fits, load_tensors, precision, save_tensors
+from pipeline.params import Engine
+from pipeline.train import State, chance, fit, fits, load_tensors, on_device, precision, save_tensors
 from pipeline.typed import plain
 
 
@@ -43,7 +44,8 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     with ranks.joined(device), story as events:
         state, spec, labelled = State(), training.spec, np.array([], int)
         if spec.epochs:
-            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=spec.data.raw)
+            on = device if on_device(engine, device) else None
+            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=spec.data.raw, on=on)
             labelled = subset(images, spec.data, seed=seed)
             batches = batches_of(training, images, labelled)
             spec = balanced(model, batches, spec, seed=seed, device=device)
@@ -69,7 +71,7 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
             labelled,
             loss_weights=list(getattr(spec.objective.options, "weights", ())),
             seconds=time.time() - began,
-            precision=precision(engine, device),
+            engine=engine,
             device=device,
         )
         (training.folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -86,7 +88,11 @@ def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batc
     else:
         manifest = open_manifest(training.shards.manifest, data.unlabelled)
         held = Images(
-            manifest, stream_above_gb=images.stream_above_gb, statistics=images.manifest, raw=data.raw
+            manifest,
+            stream_above_gb=images.stream_above_gb,
+            statistics=images.manifest,
+            raw=data.raw,
+            on=images.on,
         )
         others = np.arange(manifest.count)
     half, apart = batch // 2, chance(seed, "unlabelled")
@@ -160,7 +166,7 @@ def _write(
     *,
     loss_weights: list[float],
     seconds: float,
-    precision: str,
+    engine: Engine,
     device: torch.device,
 ) -> None:
     model.to(memory_format=torch.contiguous_format).cpu()
@@ -180,7 +186,8 @@ def _write(
             "epoch_losses": state.losses,
             **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),
             "seconds": round(seconds, 2),
-            "precision": precision,
+            "precision": precision(engine, device),
+            "images": "device" if on_device(engine, device) else "host",
             "machine": machine(device),
         },
     )

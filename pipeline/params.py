@@ -38,6 +38,7 @@ class Engine:
 
     threads: int
     precision: Literal["auto", "fp32", "bf16"]
+    images: Literal["auto", "host", "device"]  # which cuts the batches of a set that is held whole
     checkpoint_seconds: float
     log_seconds: float
     stream_above_gb: float  # a split whose pixels need more memory than this is streamed

@@ -41,6 +41,11 @@ def precision(engine: Engine, device: torch.device) -> str:
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
 
 
+def on_device(engine: Engine, device: torch.device) -> bool:
+    """Whether a set that is held whole lies on the device, and not beside it."""
+    return device.type == "cuda" if engine.images == "auto" else engine.images == "device"
+
+
 @dataclass
 class State:
     """Where a training stands; with the weights, all that a checkpoint holds."""

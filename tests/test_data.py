@@ -172,6 +172,33 @@ def test_a_streamed_set_gives_the_batches_of_one_that_is_held(made, small_shards
     assert len(streamed._held) <= 3  # windows: the one, the next, and where a batch lies across two
 
 
+@pytest.mark.parametrize(
+    ("name", "augment"),
+    [
+        ("cifar10", Augment(crop=11, flip=True)),
+        ("cifar10", Augment(crop=13, pad=3, flip=True)),
+        ("mnist", Augment(crop=32)),  # wider than the images
+    ],
+)
+def test_a_set_on_a_device_is_cut_there_to_the_same_pixels(made, name, augment, small_shards):
+    manifest, cpu = open_manifest(made(name).manifest, "train"), torch.device("cpu")
+    sets = [Images(manifest, stream_above_gb=8, on=on) for on in (None, cpu)]
+    assert sets[1].resident is not None
+    every = [Batches(images, np.arange(manifest.count), augment, batch=10, seed=3) for images in sets]
+    for step in range(every[0].steps):
+        one, other = (batches.at(step, cpu) for batches in every)
+        assert torch.equal(one.centred, other.centred)
+        assert torch.equal(one.label, other.label)
+        assert one.centred.stride() == other.centred.stride()
+
+
+def test_images_with_masks_are_cut_beside_the_device(made):
+    manifest = open_manifest(made("voc2012").manifest, "train")
+    images = Images(manifest, stream_above_gb=8, on=torch.device("cpu"))
+    assert images.resident is None
+    assert Batches(images, np.arange(8), AUGMENT, batch=4, seed=0).at(0, torch.device("cpu")).x.shape[0] == 4
+
+
 def test_an_epoch_shows_every_sample_once_and_each_epoch_in_another_order(made, small_shards):
     manifest = open_manifest(made("cifar10").manifest, "train")
     batches = Batches(Images(manifest, stream_above_gb=8), np.arange(48), AUGMENT, batch=8, seed=0)

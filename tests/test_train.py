@@ -98,6 +98,18 @@ def test_a_seed_is_a_run_of_its_own_and_repeats_itself(ready):
     assert not same(tensors(Graph(load()).training("pretrain", FULL, 1)), one)
 
 
+def test_who_holds_the_images_changes_no_weight(workplace):
+    shard(Graph(load()).shards("cifar10"))
+    training, found = Graph(load()).training("pretrain", "cifar10-pixel", 0), {}
+    for images in ("host", "device"):
+        set_params(workplace, engine__images=images)
+        learn(Graph(load()), "pretrain", "cifar10-pixel", 0)
+        found[images] = tensors(training)
+        assert json.loads(training.record.read_text())["images"] == images
+        training.weights.unlink()
+    assert same(found["host"], found["device"])
+
+
 def test_training_restores_better_than_no_training(ready):
     learn(Graph(load()), "pretrain", FULL, 0)
     losses = json.loads(ready.record.read_text())["epoch_losses"]
