@@ -28,6 +28,7 @@ LOOKED = RESULTS / ".mlflow.looked"  # its time: all that was told before it is 
 FOLLOWED = "PIPELINE_FOLLOWED"  # set by a process that sees to what the runs below it tell
 EVENTS = "events.jsonl"
 LOOK_SECONDS = 2.0
+DATABASES = ("postgresql", "mysql", "mssql")  # servers that MLflow takes; an address may name the driver, too
 PATIENCE = 10.0  # with a store that takes nothing, once all is told
 BATCH = 500  # metrics in one call; a store takes a thousand at most
 
@@ -322,6 +323,10 @@ def connect() -> Any:
     store = Path(uri().removeprefix("sqlite:///"))
     if uri().startswith("sqlite:///") and not store.exists():  # tables half-made would never be of use
         write_whole(store, lambda beside: MlflowClient(f"sqlite:///{beside}").search_experiments())
+    if uri().partition(":")[0].partition("+")[0] in DATABASES:  # MLflow tries one that is away for 100 s
+        from sqlalchemy import create_engine
+
+        create_engine(uri()).connect().close()
     return MlflowClient(uri())
 
 

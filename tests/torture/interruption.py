@@ -19,11 +19,10 @@ import psutil
 from conftest import keep_only, laid_out, set_params
 
 from torture import Fault
-from torture.damage import _equal
+from torture.damage import FULL, _equal
 
 PATIENCE = 120.0  # seconds for a moment to come
 LEAVES_WITHIN = 10.0  # seconds after Ctrl-C or SIGTERM
-FULL = "imagenet-full"
 WORDS = ("snakemake", "--cores", "2", "results/table6.csv")
 
 
@@ -262,7 +261,7 @@ def followers_killed(place: Path, times: int, chance: Random) -> Iterator[str]:
 
 
 FAULTS = {
-    "interruption: kill -9 over a graph": Fault(killed, 20, graph=True),
+    "interruption: kill -9 over a graph": Fault(killed, 20, few=2, graph=True),
     "interruption: Ctrl-C and SIGTERM, away within 10 s": Fault(stopped, 6),
     "interruption: kill -9 of who hands over to MLflow": Fault(followers_killed, 8),
 }

@@ -7,12 +7,11 @@ from pathlib import Path
 from random import Random
 
 import psutil
-from conftest import set_params
+from conftest import keep_only, keep_runs, set_params
 
 from torture import Fault
 from torture.away import teller, undelivered
-from torture.damage import FULL, short_params
-from torture.interruption import WORDS, done, family, kill, small_graph, start
+from torture.interruption import FULL, WORDS, done, family, kill, small_graph, start
 
 METRICS = 2000
 BOUND = 1.5  # times the memory of as many runs as there are cores; what 64 runs at once may take
@@ -65,12 +64,12 @@ def two_graphs(place: Path, times: int, chance: Random) -> Iterator[str]:
 def memory(place: Path, times: int, chance: Random) -> Iterator[str]:
     """So many fine-tunes, eight at a time: no more memory than eight take."""
     cores = 8
-    short_params(place)
+    keep_only(place, "table6")
+    keep_runs(place)
     peaks = []
     for repeats in (cores, times):
-        set_params(
-            place, **{"scales__smoke__repeats": repeats, f"finetune__voc2007-{FULL}__repeats": repeats}
-        )
+        several = {"scales__smoke__repeats": repeats, f"finetune__voc2007-{FULL}__repeats": repeats}
+        set_params(place, scales__smoke__epochs=2, **several)
         shutil.rmtree(place / "results", ignore_errors=True)
         process = start(
             place,
