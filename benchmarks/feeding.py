@@ -13,6 +13,7 @@ from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate, seconds_of
 from pipeline.corrupt import CORRUPTIONS
 from pipeline.data import Pixels
+from pipeline.devices import prepare
 from pipeline.params import Params
 
 SHAPES = {29: (32, 1024, False), 89: (96, 512, False), 225: (256, 128, True)}  # crop: side, images, JPEG
@@ -28,7 +29,7 @@ BATCH = 64
 
 def preparation(params: Params) -> Iterator[Row]:
     """Gather, crop, mirror and corrupt, against a worker of the peer's."""
-    torch.set_num_threads(1)
+    prepare(1)
     cpu = torch.device("cpu")
     for crop, (side, count, jpeg) in SHAPES.items():
         pictures = Pictures(params, side=side, count=count, jpeg=jpeg)
@@ -130,27 +131,26 @@ def streamed(pictures: Pictures, *, window: int) -> int:
 def growth(params: Params) -> Iterator[Row]:
     """Ten times the images: ten times the time, and of a streamed set the same memory."""
     few, many = (Pictures(params, side=32, count=count) for count in (2048, 20480))
-    seconds = {
-        each: min(seconds_of(lambda each=each: streamed(each, window=1024)) for _ in range(3))
+    one, ten = (
+        min(seconds_of(lambda each=each: streamed(each, window=1024)) for _ in range(3))
         for each in (few, many)
-    }
-    ratio = seconds[many] / seconds[few]
+    )
     yield Row(
         what="10x the images: time of an epoch of batches from shards",
         against="10x the time",
-        ours=f"{seconds[many]:.2f} s",
-        other=f"{seconds[few]:.2f} s",
-        ratio=ratio / 10,
+        ours=f"{ten:.2f} s",
+        other=f"{one:.2f} s",
+        ratio=ten / one / 10,
         bound=1.1,
         at_most=True,
     )
-    memory = {each: peak_megabytes(each) for each in (few, many)}
+    one, ten = peak_megabytes(few), peak_megabytes(many)
     yield Row(
         what="10x the images of a streamed set: peak memory",
         against="the same",
-        ours=f"{memory[many]:.0f} MB",
-        other=f"{memory[few]:.0f} MB",
-        ratio=memory[many] / memory[few],
+        ours=f"{ten:.0f} MB",
+        other=f"{one:.0f} MB",
+        ratio=ten / one,
         bound=1.1,
         at_most=True,
     )

@@ -13,7 +13,7 @@ from benchmarks.peer import Peer
 from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate
 from pipeline.data import Batch, Batches
-from pipeline.devices import device_at_hand
+from pipeline.devices import device_at_hand, prepare
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Params
 from pipeline.train import fit, precision
@@ -64,7 +64,7 @@ class Ours:
 
 def rows(params: Params) -> Iterator[Row]:
     threads = os.cpu_count() or 1
-    torch.set_num_threads(threads)
+    prepare(threads)
     pictures = Pictures(params, side=32, count=2048)
     native = precision(replace(params.engine, precision="auto"), device_at_hand()) == "bf16"
     for n, steps in STEPS.items():

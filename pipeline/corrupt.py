@@ -59,6 +59,10 @@ def blocks_mask(x: Tensor, *, count: int, sides: tuple[int, int], generator: Gen
         (torch.rand(side.shape, device=x.device, generator=generator) * (length - side + 1)).long()
         for length in (height, width)
     )
+    if count == 1:
+        rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+        beside = (columns >= left) & (columns < left + side)
+        return (((rows >= top) & (rows < top + side))[:, :, None] & beside[:, None])[:, None]
     # A square adds 1 at its upper left corner and beyond its lower right one, and takes 1 away at the others:
     # summed along both sides, this counts the squares over each pixel. 1.1 to 2.2 times as fast as a batched
     # product of row and column indicators from 29 to 225 pixels, and exact: the sums are of integers.

@@ -155,7 +155,9 @@ class Pixels:
                 labels.append(label)
                 masks.append(mask)
         self.channels = manifest.channels
-        self.shapes = np.array([image.shape[:2] for image in images], dtype=np.int64)
+        alike = len({image.shape for image in images}) == 1  # as most often; one by one takes long
+        shapes = np.array([image.shape[:2] for image in (images[:1] if alike else images)], dtype=np.int64)
+        self.shapes = np.broadcast_to(shapes, (len(images), 2))
         sizes = self.shapes.prod(axis=1)
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.bytes = np.concatenate([image.ravel() for image in images])
@@ -349,6 +351,9 @@ class Images:
             if held.masks is not None:
                 masks = np.full((len(indices), size, size), 255, np.uint8) if masks is None else masks
                 boxes.cut(held.mask(local), masks[i], i)
+        mirror(images, boxes.flip)
+        if masks is not None:
+            mirror(masks[..., None], boxes.flip)
         return images, torch.stack(labels), masks
 
     @cached_property
@@ -383,7 +388,7 @@ class Boxes:
         return replace(self, top=self.top[which], left=self.left[which], flip=self.flip[which], short=short)
 
     def cut(self, image: np.ndarray, into: np.ndarray, i: int) -> None:
-        """Copy the i-th box; what lies outside the image stays as `into` was."""
+        """Copy the i-th box, not yet mirrored; what lies outside the image stays as `into` was."""
         size, part = self.size, into
         if self.short is not None:  # a box of the image as it is stored, brought to the size of the crop
             size = max(1, round(self.size * min(image.shape[:2]) / self.short[i]))
@@ -393,7 +398,7 @@ class Boxes:
         part[rows[1], columns[1]] = image[rows[0], columns[0]]
         if size != self.size:
             part = resized(part, into.shape[:2], nearest=image.ndim == 2)
-        into[:] = part[:, ::-1].copy() if self.flip[i] else part
+        into[:] = part
 
     def _span(self, length: int, place: float, size: int) -> tuple[slice, slice]:
         """The slice of the image and the slice of the crop that it fills."""
@@ -408,6 +413,13 @@ class Boxes:
     def _start(self, length: int, place: Any, size: int) -> Any:
         start = np.floor(place * (max(length + 2 * self.pad - size, 0) + 1 - 1e-9))
         return start + (-self.pad if length + 2 * self.pad >= size else (length - size) // 2)
+
+
+def mirror(images: np.ndarray, which: np.ndarray) -> None:
+    """In place, (N, H, W, C); by torch, which takes an eighth of numpy's time for it."""
+    if which.any():
+        chosen = torch.from_numpy(images[which]).permute(0, 3, 1, 2)
+        images[which] = chosen.flip(3).permute(0, 2, 3, 1).numpy()
 
 
 class Resident:
@@ -549,5 +561,5 @@ def cut(
         pixels, label = torch.from_numpy(cropped).to(device), label.to(device)
         mask = None if masks is None else torch.from_numpy(masks).long().to(device)
     mean, std = images.mean.to(device), images.std.to(device)
-    centred = pixels.permute(0, 3, 1, 2).float() - mean
+    centred = pixels.permute(0, 3, 1, 2).float().sub_(mean)
     return Batch(centred, std, mean, label, mask, torch.from_numpy(indices))

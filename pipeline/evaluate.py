@@ -15,7 +15,7 @@ from pipeline import comparison, filters, metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
-from pipeline.devices import device_at_hand
+from pipeline.devices import device_at_hand, prepare
 from pipeline.files import damaged, read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, trained
@@ -36,7 +36,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     """Write metrics.json: percentages, and PSNR in dB."""
     measurement, engine = graph.measurement(name, seed), graph.params.engine
     training, protocol = measurement.training, measurement.spec
-    torch.set_num_threads(engine.threads)
+    prepare(engine.threads)
     began, device = time.time(), device_at_hand()
     learnt_from = open_manifest(training.shards.manifest, training.spec.data.split)
     if protocol.split == "validation":

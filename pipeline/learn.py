@@ -16,7 +16,7 @@ from torch import nn
 from pipeline import ranks, track
 from pipeline.balance import balanced
 from pipeline.data import Batches, Images, Manifest, Mixed, open_manifest, subset
-from pipeline.devices import device_at_hand
+from pipeline.devices import device_at_hand, prepare
 from pipeline.files import need_room, write_json
 from pipeline.graph import Graph, Training
 from pipeline.models import zhang
@@ -30,7 +30,7 @@ from pipeline.typed import plain
 def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     """Train one run with one seed, or go on with it; its weights, then its record, are written last."""
     training, engine = graph.training(stage, name, seed), graph.params.engine
-    torch.set_num_threads(engine.threads)
+    prepare(engine.threads)
     began, device = time.time(), device_at_hand()
     manifest = open_manifest(training.shards.manifest, training.spec.data.split)
     model = beginning(training, manifest).to(device).to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline.balance import balanced
 from pipeline.data import Batch, Batches, Images, Manifest, Mixed, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
-from pipeline.devices import device_at_hand
+from pipeline.devices import device_at_hand, prepare
 from pipeline.evaluate import MEASURES
 from pipeline.graph import Measurement, Shards, Training, short_hash
 from pipeline.objectives import LOSSES, MODELS
@@ -54,7 +54,7 @@ class Rehearsal:
     def _once(self, kind: Any, act: Callable[[], Any]) -> Any:
         name = json.dumps(kind, sort_keys=True, default=str)
         if name not in self._known:
-            torch.set_num_threads(self.engine.threads)
+            prepare(self.engine.threads)
             with contextlib.chdir(self._folder.name), contextlib.redirect_stderr(io.StringIO()):
                 self._known[name] = act()
         return self._known[name]

@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -223,15 +224,20 @@ def netpbm(pixels: np.ndarray) -> bytes:
 
 def from_netpbm(image: bytes | memoryview, *, where: str) -> np.ndarray:
     try:
-        kind, size, depth, _ = bytes(image[:64]).split(b"\n", 3)
-        width, height = map(int, size.split())
-        channels = {b"P6": 3, b"P5": 1}[kind]
-        if depth != b"255" or min(height, width) < 1:
-            raise ValueError
-        pixels = np.frombuffer(image, np.uint8, offset=len(kind) + len(size) + len(depth) + 3)
-        return pixels.reshape(height, width, channels)
+        head = bytes(image[:64])
+        end = head.index(b"\n", head.index(b"\n", 3) + 1) + 1
+        return np.frombuffer(image, np.uint8, offset=end).reshape(_shape(head[:end]))
     except (ValueError, KeyError):
         raise ValueError(f"{where}: not the raw image that its header says") from None
+
+
+@lru_cache(maxsize=16)
+def _shape(head: bytes) -> tuple[int, int, int]:
+    kind, size, depth, _ = head.split(b"\n")
+    width, height = map(int, size.split())
+    if depth != b"255" or min(height, width) < 1:
+        raise ValueError
+    return height, width, {b"P6": 3, b"P5": 1}[kind]
 
 
 def resized(pixels: np.ndarray, shape: tuple[int, ...], *, nearest: bool = False) -> np.ndarray:

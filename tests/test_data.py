@@ -18,6 +18,7 @@ from pipeline.data import (
     balanced,
     central_boxes,
     held_out,
+    mirror,
     open_manifest,
     random_boxes,
     subset,
@@ -225,7 +226,10 @@ def test_boxes_cut_the_places_that_they_say():
     central_boxes(1, Augment(crop=2)).cut(image, into, 0)
     assert into[:, :, 0].tolist() == [[14, 15], [20, 21]]
     Boxes(2, np.array([0.999]), np.array([0.0]), np.array([True])).cut(image, into, 0)
-    assert into[:, :, 0].tolist() == [[25, 24], [31, 30]]
+    assert into[:, :, 0].tolist() == [[24, 25], [30, 31]]
+    both = np.stack([into, into])
+    mirror(both, np.array([False, True]))
+    assert both[..., 0].tolist() == [[[24, 25], [30, 31]], [[25, 24], [31, 30]]]
 
 
 def test_an_image_smaller_than_its_box_stands_in_the_middle_of_zeros():

@@ -3,10 +3,11 @@
 import json
 import sqlite3
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
-from conftest import command
+from conftest import command, free_port
 
 from pipeline import track
 from pipeline.files import hold
@@ -159,3 +160,13 @@ def test_a_measurement_names_its_place_in_each_table_and_each_table_has_a_view_o
     assert view["name"] == "dong2016, Table 6"
     assert state["orderByKey"] == "tags.`dong2016/table6`"
     assert {"metrics.`psnr`", "metrics.`map`", "tags.`dong2016/table6`"} <= set(state["selectedColumns"])
+
+
+def test_a_database_that_is_away_is_found_away_at_once(workplace, monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://reader:hunter2@127.0.0.1:{free_port()}/runs")
+    began = time.monotonic()
+    with pytest.raises(OperationalError):
+        connect()
+    assert time.monotonic() - began < 20
