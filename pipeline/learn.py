@@ -187,7 +187,7 @@ def _write(
             **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),
             "seconds": round(seconds, 2),
             "precision": precision(engine, device),
-            "images": "device" if on_device(engine, device) else "host",
+            "images_on": "device" if on_device(engine, device) else "host",
             "machine": machine(device),
         },
     )

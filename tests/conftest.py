@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,3 +185,9 @@ def command(*words: str, folder: Path, check: bool = True, **environment: str) -
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]

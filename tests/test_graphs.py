@@ -6,10 +6,12 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from conftest import command, keep_only, keep_runs, set_params
+from conftest import command, free_port, keep_only, keep_runs, set_params
 
 from pipeline.track import FOLLOWED
 
@@ -105,19 +107,41 @@ def test_snakemake_makes_the_table_and_an_edit_reruns_what_it_touches(project):
     assert (project / "results" / "table6.csv").read_bytes() == shown
 
 
-def test_dvc_reruns_what_an_edit_touches_and_shares_it(project, tmp_path, monkeypatch):
+def test_dvc_reruns_what_an_edit_touches_and_shares_it(project, tmp_path, monkeypatch, s3):
     monkeypatch.setenv(FOLLOWED, "by nobody")  # DVC's phases need not wait for MLflow
-    shown = edited_and_pushed(project, tmp_path / "remote")
-    for engine in (("dvc", "repro"), ("snakemake", "--cores", "2", "results/table6.csv")):
-        clone = tmp_path / engine[0]
+    command("dvc", "init", "-q", folder=project)
+    command("dvc", "remote", "add", "shelf", str(tmp_path / "shelf"), folder=project)
+    command("dvc", "remote", "add", "cloud", "s3://results/five-papers", folder=project)
+    command("dvc", "remote", "modify", "cloud", "endpointurl", s3, folder=project)
+    shown = edited_and_pushed(project, remotes=("shelf", "cloud"))
+    for remote, *engine in (
+        ("shelf", "dvc", "repro"),
+        ("cloud", "snakemake", "--cores", "2", "results/table6.csv"),
+    ):
+        clone = tmp_path / remote / "clone"
         git(tmp_path, "clone", "-q", str(project), str(clone))
+        command("dvc", "pull", "-r", remote, folder=clone)
         pulled_and_edited(clone, engine, shown)
 
 
-def edited_and_pushed(project: Path, remote: Path) -> bytes:
+@pytest.fixture
+def s3(tmp_path, monkeypatch):
+    """A store of objects behind S3's protocol, on the loopback; its address."""
+    (tmp_path / "buckets" / "results").mkdir(parents=True)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    address, rclone = f"127.0.0.1:{free_port()}", Path(sys.executable).with_name("rclone")
+    words = [rclone, "serve", "s3", tmp_path / "buckets", "--addr", address, "--auth-key", "reader,hunter2"]
+    server = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://{address}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def edited_and_pushed(project: Path, remotes: Iterable[str]) -> bytes:
     """Repro, edit, edit back, push: the table at the end."""
-    command("dvc", "init", "-q", folder=project)
-    command("dvc", "remote", "add", "-d", "shelf", str(remote), folder=project)
     command("dvc", "repro", folder=project)
     first, begun = weights(project), (project / "results" / "table6.csv").read_bytes()
     assert len(first) == 6
@@ -139,13 +163,13 @@ def edited_and_pushed(project: Path, remote: Path) -> bytes:
 
     git(project, "add", "-A")
     git(project, "commit", "-qm", "results")
-    command("dvc", "push", folder=project)
+    for remote in remotes:
+        command("dvc", "push", "-r", remote, folder=project)
     return shown
 
 
-def pulled_and_edited(clone: Path, engine: tuple[str, ...], shown: bytes) -> None:
-    """In a fresh clone: pull, edit, edit back; only what was edited is trained, and no number is stale."""
-    command("dvc", "pull", folder=clone)
+def pulled_and_edited(clone: Path, engine: list[str], shown: bytes) -> None:
+    """Once pulled: edit, edit back; only what was edited is trained, and no number is stale."""
     pulled = weights(clone)
     assert len(pulled) == 8
     assert (clone / "results" / "table6.csv").read_bytes() == shown

@@ -105,7 +105,7 @@ def test_who_holds_the_images_changes_no_weight(workplace):
         set_params(workplace, engine__images=images)
         learn(Graph(load()), "pretrain", "cifar10-pixel", 0)
         found[images] = tensors(training)
-        assert json.loads(training.record.read_text())["images"] == images
+        assert json.loads(training.record.read_text())["images_on"] == images
         training.weights.unlink()
     assert same(found["host"], found["device"])
 
