@@ -49,7 +49,7 @@ MinJobAge=3600
 KillWait=10
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 Gres=gpu:2
-PartitionName=loopback Nodes={host} Default=YES MaxTime=60
+PartitionName=loopback Nodes={host} Default=YES MaxTime=1440
 """
 
 
