@@ -172,5 +172,5 @@ if __name__ == "__main__":
     from pipeline.params import load
 
     side, count = map(int, sys.argv[1:])
-    streamed(Pictures(load(), side=side, count=count), window=1024)
+    streamed(Pictures(load(Path(__file__).parents[1] / "params.yaml"), side=side, count=count), window=1024)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

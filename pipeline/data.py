@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -342,19 +343,20 @@ class Images:
         window = self.window_of(indices)
         self.hold([*dict.fromkeys(window.tolist()), *([then] if then is not None else [])])
         images = np.zeros((len(indices), size, size, self.manifest.channels), np.uint8)
-        masks, labels = None, []
-        for i, (number, index) in enumerate(zip(window.tolist(), indices.tolist(), strict=True)):
+        local, masks = indices - first[window], None
+        for i, (number, own) in enumerate(zip(window.tolist(), local.tolist(), strict=True)):
             held = self.window(number)
-            local = index - first[number]
-            boxes.cut(held.image(local), images[i], i)
-            labels.append(held.labels[local])
+            boxes.cut(held.image(own), images[i], i)
             if held.masks is not None:
                 masks = np.full((len(indices), size, size), 255, np.uint8) if masks is None else masks
-                boxes.cut(held.mask(local), masks[i], i)
+                boxes.cut(held.mask(own), masks[i], i)
         mirror(images, boxes.flip)
         if masks is not None:
             mirror(masks[..., None], boxes.flip)
-        return images, torch.stack(labels), masks
+        labels = held.labels[:1].repeat_interleave(len(indices), dim=0)
+        for number in set(window.tolist()):
+            labels[window == number] = self.window(number).labels[local[window == number]]
+        return images, labels, masks
 
     @cached_property
     def resident(self) -> "Resident | None":
@@ -402,17 +404,20 @@ class Boxes:
 
     def _span(self, length: int, place: float, size: int) -> tuple[slice, slice]:
         """The slice of the image and the slice of the crop that it fills."""
-        start = int(self._start(length, place, size))
+        places, least = self._places(length, size)
+        start = int(place * places) + least
         low, high = max(start, 0), min(start + size, length)
         return slice(low, high), slice(low - start, high - start)
 
     def lines(self, length: int, place: np.ndarray) -> np.ndarray:
         """(N, size) the lines of each image that a crop shows; of those outside, numbers that it lacks."""
-        return self._start(length, place, self.size).astype(np.int64)[:, None] + np.arange(self.size)
+        places, least = self._places(length, self.size)
+        return (place * places).astype(np.int64)[:, None] + least + np.arange(self.size)
 
-    def _start(self, length: int, place: Any, size: int) -> Any:
-        start = np.floor(place * (max(length + 2 * self.pad - size, 0) + 1 - 1e-9))
-        return start + (-self.pad if length + 2 * self.pad >= size else (length - size) // 2)
+    def _places(self, length: int, size: int) -> tuple[float, int]:
+        """How many places a crop can begin at, and the first; one that is longer stands in the middle."""
+        free = length + 2 * self.pad - size
+        return (free + 1 - 1e-9, -self.pad) if free >= 0 else (1 - 1e-9, (length - size) // 2)
 
 
 def mirror(images: np.ndarray, which: np.ndarray) -> None:
@@ -501,6 +506,7 @@ class Batches:
         self.batch = min(batch, len(indices))
         self.steps = len(indices) // self.batch  # a last, smaller batch of an epoch is left out
         self._epoch, self._order = -1, indices
+        self._begins: list[tuple[int, int]] = []  # where in the order each window begins, and which it is
 
     def order(self, epoch: int) -> np.ndarray:
         """Windows at random, and the samples at random within each."""
@@ -508,6 +514,9 @@ class Batches:
             chance = np.random.default_rng([3, self.seed, epoch])
             place = chance.permutation(len(self.images.firsts))[self.images.window_of(self.indices)]
             self._order = self.indices[np.lexsort((chance.random(len(self.indices)), place))]
+            windows = self.images.window_of(self._order)
+            begins = np.flatnonzero(np.diff(windows, prepend=-1))
+            self._begins = list(zip(begins.tolist(), windows[begins].tolist(), strict=True))
             self._epoch = epoch
         return self._order
 
@@ -516,16 +525,14 @@ class Batches:
         order = self.order(epoch)
         own = order[number * self.batch : (number + 1) * self.batch]
         boxes = random_boxes(len(own), self.augment, np.random.default_rng([4, self.seed, step]))
-        mine, then = ranks.part(len(own)), self._next_window(order, (number + 1) * self.batch)
+        mine, then = ranks.part(len(own)), self._next_window((number + 1) * self.batch)
         batch = cut(self.images, own[mine], boxes.part(mine), device, then=then)
         return replace(batch, places=torch.arange(mine.start, mine.stop), whole=len(own))
 
-    def _next_window(self, order: np.ndarray, position: int) -> int | None:
-        if not self.images.streamed:
-            return None
-        windows = self.images.window_of(order[position:])
-        later = windows[windows != windows[0]] if len(windows) else windows
-        return int(later[0]) if len(later) else None
+    def _next_window(self, position: int) -> int | None:
+        """The one to read while that of this position in the order is used."""
+        following = bisect_right(self._begins, position, key=lambda each: each[0])
+        return self._begins[following][1] if self.images.streamed and following < len(self._begins) else None
 
 
 class Mixed:
