@@ -7,12 +7,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from conftest import command, free_port, keep_only, keep_runs, set_params
 
+from pipeline.graph import Graph
+from pipeline.params import load
 from pipeline.track import FOLLOWED
 
 pytestmark = pytest.mark.graph
@@ -202,6 +205,23 @@ def test_the_paper_scale_is_planned_without_any_data(workplace):
     assert re.search(r"shard_set\s+2\b", said)
     assert re.search(r"pretrain_run\s+3\b", said)
     assert not (workplace / "data").exists()
+
+
+def test_what_a_kill_left_marked_as_incomplete_hides_nothing_that_is_missing(workplace):
+    keep_only(workplace, "table6")
+    graph = Graph(load())
+    pretrained = graph.training("pretrain", "imagenet-full", 0)
+    sets = (graph.shards("imagenet").manifest, graph.shards("voc2007").manifest)
+    marks = workplace / ".snakemake" / "incomplete"
+    marks.mkdir(parents=True)
+    for file in (*sets, pretrained.weights, pretrained.record):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        (marks / urlsafe_b64encode(str(file).encode()).decode()).touch()
+    said = snakemake(workplace, "-n", "results/table6.csv")
+    assert re.search(r"^table\s+1\b", said, re.MULTILINE)
+    assert re.search(r"^pretrain_run\s+2\b", said, re.MULTILINE)  # not the one that is there
+    assert not re.search(r"^shard_set\b", said, re.MULTILINE)
 
 
 def test_imagenet_that_is_not_there_is_asked_for_in_one_line(workplace):
