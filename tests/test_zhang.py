@@ -8,7 +8,7 @@ import torch
 from conftest import set_params
 
 from pipeline.balance import balance
-from pipeline.data import Batch, Boxes, Images, central_boxes, cut, open_manifest, random_boxes
+from pipeline.data import Batch, Boxes, Images, central_boxes, cut, mirror, open_manifest, random_boxes
 from pipeline.evaluate import evaluate
 from pipeline.figure import arrays
 from pipeline.graph import Graph
@@ -295,7 +295,8 @@ def test_a_box_at_a_short_side_is_the_box_of_the_image_brought_to_that_side():
     Boxes(10, place, place, np.array([False]), short=np.array([30])).cut(image, into, 0)
     assert np.array_equal(into, np.asarray(resized(image[:20, :20], (10, 10))))
     Boxes(10, place, place, np.array([True]), short=np.array([60])).cut(image, into, 0)
-    assert np.array_equal(into, image[:10, :10])  # the batch is mirrored as a whole
+    mirror(into[None], np.array([True]))  # as the batch is, as a whole
+    assert np.array_equal(into, image[:10, :10][:, ::-1])
 
 
 def test_short_sides_are_drawn_for_each_image_and_measured_at_the_least():
