@@ -131,10 +131,7 @@ def asked(phase):
     ]
     if phase == "evaluate":
         return sorted({str(each.metrics) for each in measured})
-    trainings = [each.training for each in measured]
-    for training in trainings:
-        if training.start:
-            trainings.append(training.start)
+    trainings = [one for each in measured for one in each.training.lineage]
     if phase in ("fetch", "shard"):
         sets = {each.shards for each in [*measured, *trainings]}
         return sorted(

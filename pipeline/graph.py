@@ -75,6 +75,11 @@ class Training:
     key: str
 
     @property
+    def lineage(self) -> list["Training"]:
+        """It, and what it began with, back to the first."""
+        return [self, *(self.start.lineage if self.start else [])]
+
+    @property
     def label(self) -> str:
         return f"{self.stage}.{self.name}"
 

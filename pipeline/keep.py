@@ -3,6 +3,7 @@
 No image and no weights: what is kept says what was found, by which run, on which machine, at which commit.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -29,15 +30,19 @@ def keep(graph: Graph, paper: str) -> None:
     files[target(paper, f"{claims.NAME}.csv")] = place / f"{claims.NAME}.csv"
     for each in measured:
         files[each.metrics] = kept(place, each)
-        for training in trainings(each):
+        for training in each.training.lineage:
             files[training.record] = kept(place, training)
-    for record in files:
-        if record.suffix == ".json":
-            read_json(record, way_out=f"{table.MAKE} {paper}")
+    texts = {copy: text_of(record, way_out=f"{table.MAKE} {paper}") for record, copy in files.items()}
     shutil.rmtree(place, ignore_errors=True)
-    for record, copy in files.items():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_text(copy, record.read_text(encoding="utf-8"))
+    for copy, text in texts.items():
+        write_text(copy, text)
+
+
+def text_of(record: Path, *, way_out: str) -> str:
+    """JSON in one line: a run names thousands of samples."""
+    if record.suffix == ".json":
+        return json.dumps(read_json(record, way_out=way_out), sort_keys=True) + "\n"
+    return record.read_text(encoding="utf-8")
 
 
 def written(path: Path) -> list[Path]:
@@ -48,14 +53,6 @@ def kept(place: Path, made: Measurement | Training) -> Path:
     """Of one run: runs/finetune/mnist-100-plain/0-4711ab.json."""
     _, *rest = made.identity.split("/")
     return (place / "runs").joinpath(*rest).with_suffix(".json")
-
-
-def trainings(measurement: Measurement) -> list[Training]:
-    """The training that was measured, and those that it began with."""
-    found = [measurement.training]
-    while found[-1].start:
-        found.append(found[-1].start)
-    return found
 
 
 if __name__ == "__main__":

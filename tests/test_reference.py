@@ -105,11 +105,9 @@ def finished(graph, paper):
         each.metrics.parent.mkdir(parents=True, exist_ok=True)
         metrics = dict.fromkeys(("error", "accuracy", "psnr"), 5.0 + number)
         each.metrics.write_text(json.dumps({"metrics": metrics, "commit": "0123456789ab"}))
-        training = each.training
-        while training:
+        for training in each.training.lineage:
             training.record.parent.mkdir(parents=True, exist_ok=True)
             training.record.write_text(json.dumps({"identity": training.identity}))
-            training = training.start
     for name in papers.papers()[paper].tables:
         table(graph, f"{paper}/{name}")
     claims.claims(graph, paper)
