@@ -363,8 +363,10 @@ class Images:
         """All of it on the device that is to hold it; None where images differ in size or have masks."""
         if self.on is None or self.streamed or self.manifest.record["shape"] is None:
             return None
-        pixels = Pixels(self.manifest, list(range(len(self.manifest.record["shards"]))))
-        return Resident(pixels, self.on) if pixels.masks is None else None
+        every = list(range(len(self.manifest.windows)))
+        self.hold(every)
+        held = [self.window(number) for number in every]
+        return Resident(held, self.on) if held[0].masks is None else None
 
     @cached_property
     def firsts(self) -> np.ndarray:
@@ -430,9 +432,10 @@ def mirror(images: np.ndarray, which: np.ndarray) -> None:
 class Resident:
     """Images of one size that lie on a device and are cut there, to the pixel as `Images.crops` cuts them."""
 
-    def __init__(self, pixels: Pixels, device: torch.device) -> None:
-        images = pixels.bytes.reshape(len(pixels), *pixels.shapes[0], pixels.channels)
-        self.images, self.labels = torch.from_numpy(images).to(device), pixels.labels.to(device)
+    def __init__(self, held: list[Pixels], device: torch.device) -> None:
+        images = [each.bytes.reshape(len(each), *each.shapes[0], each.channels) for each in held]
+        self.images = torch.cat([torch.from_numpy(each).to(device) for each in images])
+        self.labels = torch.cat([each.labels for each in held]).to(device)
 
     def crops(self, indices: np.ndarray, boxes: Boxes) -> tuple[Tensor, Tensor]:
         _, height, width, _ = self.images.shape
