@@ -1,15 +1,16 @@
 """The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/graph.py."""
 
+import atexit
 import os
 import sys
 import time
 from pathlib import Path
 
 from pipeline import architecture, claims, figure, papers, table, warm
-from pipeline.command import alone, pass_on_stops
+from pipeline.command import alone, idle, pass_on_stops
 from pipeline.graph import Graph, Training
 from pipeline.params import load
-from pipeline.track import FOLLOWED, finish, follow
+from pipeline.track import FOLLOWED, finish, follow, waits
 
 try:
     settings = load(scale=config.get("scale"))
@@ -160,6 +161,16 @@ onsuccess:
 
 onerror:
     finish(beside, within=6)  # who is told to leave has ten seconds
+
+
+@atexit.register
+def hand_over_what_waits():
+    """Where nothing is left to make, nothing above starts; yet what a killed graph told may be told to nobody yet."""
+    executes = (
+        workflow.executor_plugin and workflow.is_main_process and not workflow.dryrun
+    )
+    if executes and idle() and waits():
+        finish([follow()])
 
 
 # Seconds of work, or a network that only the machine that submits may have.

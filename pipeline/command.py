@@ -63,6 +63,14 @@ def alone() -> IO[str]:
     return lock
 
 
+def idle() -> bool:
+    """Whether no graph runs in this folder, not even this process's own."""
+    lock = hold(LOCK)
+    if lock is not None:
+        lock.close()
+    return lock is not None
+
+
 def pass_on_stops(*, besides: list[subprocess.Popen | None]) -> None:
     """On SIGTERM the jobs write their checkpoints and leave; Snakemake alone would wait for their ends."""
     import psutil

@@ -154,6 +154,16 @@ def follow() -> subprocess.Popen | None:
     return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
 
 
+def stories() -> list[Path]:
+    return sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}"))
+
+
+def waits() -> bool:
+    """Whether a story grew after all was handed over; a file's time is a little behind the clock."""
+    looked = LOOKED.stat().st_mtime - 0.02 if LOOKED.exists() else 0.0
+    return any(path.stat().st_mtime > looked for path in stories())
+
+
 def finish(followers: list[subprocess.Popen | None], *, within: float | None = None) -> None:
     """Let them hand over the rest, and wait for it; after so many seconds they go on alone."""
     told = [follower for follower in followers if follower is not None]
@@ -181,7 +191,7 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         refused = None
-        for path in sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}")):
+        for path in stories():
             stat = path.stat()
             if self.read.get(path) != (stat.st_size, stat.st_mtime_ns):
                 try:

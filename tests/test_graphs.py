@@ -51,6 +51,12 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def in_mlflow(folder: Path) -> list[tuple[str, str]]:
+    """Every run's name and status."""
+    words = "select name, status from runs where lifecycle_stage = 'active'"
+    return sqlite3.connect(folder / "mlflow.db").execute(words).fetchall()
+
+
 @pytest.fixture
 def project(tracked):
     """A git repository with params and results that git leaves alone."""
@@ -79,7 +85,10 @@ def test_snakemake_makes_the_table_and_an_edit_reruns_what_it_touches(project):
     first, shown = weights(project), (project / "results" / "table6.csv").read_bytes()
     assert len(first) == 6
     assert [line["state"] for line in table(project)] == ["measured"] * 6
+    (project / "mlflow.db").unlink()  # as where it was killed before anything was handed over
+    (project / "results" / ".mlflow.looked").unlink()
     assert "Nothing to be done" in snakemake(project)
+    assert len(in_mlflow(project)) == 6 + 6
 
     set_lr(project, 3.0e-4)
     snakemake(project)
@@ -98,11 +107,7 @@ def test_snakemake_makes_the_table_and_an_edit_reruns_what_it_touches(project):
     assert (project / "results" / "table6.csv").read_bytes() == shown
 
     # a store that has only MLflow's database gives the same table
-    stored = (
-        sqlite3.connect(project / "mlflow.db")
-        .execute("select name, status from runs where lifecycle_stage = 'active'")
-        .fetchall()
-    )
+    stored = in_mlflow(project)
     assert len(stored) == len(set(stored)) == 6 + 2 + 6 + 2
     assert {status for _, status in stored} == {"FINISHED"}
     shutil.rmtree(project / "results")
