@@ -1,4 +1,4 @@
-"""python -m torture: every fault at full length, three at a time, and a table of what was lost."""
+"""python -m torture: every fault at full length, four at a time, and a table of what was lost."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ def main() -> None:
     names = [each for each in faults() if not given.names or any(part in each for part in given.names)]
     print(f"seed {given.seed}\n\n{'fault':58} injected  survived  lost  seconds", flush=True)
     lost_at_all = []
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         done = {name: pool.submit(suffer, name, given.seed, given.most) for name in names}
         for name, result in done.items():
             injected, lost, seconds = result.result()

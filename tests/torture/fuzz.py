@@ -1,8 +1,15 @@
 """Fuzz: whatever params.yaml, a manifest or a shard holds, it is taken or refused in one line, soon, in its place."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -77,28 +84,21 @@ def answered_soon(act: Callable) -> str:
     return "" if lost == "it was taken" else lost
 
 
-def fuzzed(one: Callable[..., str], times: int, chance: Random, **inputs: st.SearchStrategy) -> Iterator[str]:
-    outcomes: list[str] = []
+@dataclass(frozen=True)
+class Target:
+    """A file that is read: what it holds rightly, other contents to try, and what is lost when it holds these bytes."""
 
-    def each(**drawn: object) -> None:
-        outcomes.append(one(**drawn))
-
-    run = given(**inputs)(each)
-    run = settings(
-        max_examples=times,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )(run)
-    seeded(chance.getrandbits(32))(run)()
-    yield from outcomes
+    content: bytes
+    variants: st.SearchStrategy[bytes]
+    answer: Callable[[bytes], str]
 
 
-def params(place: Path, times: int, chance: Random) -> Iterator[str]:
-    """One short document, with values and characters changed; what is taken is resolved, too."""
-    path = place / "params.yaml"
-    document = short_params(place)
+def params(place: Path) -> Target:
+    """What is taken is resolved, too."""
+    path, document = place / "params.yaml", short_params(place)
+
+    def text(edits: list) -> bytes:
+        return yaml.safe_dump(edited(document, edits)).encode()
 
     def resolve() -> None:
         graph = Graph(load())
@@ -108,29 +108,46 @@ def params(place: Path, times: int, chance: Random) -> Iterator[str]:
             for name in graph.params.runs(stage):
                 graph.training(stage, name, 0)
 
-    def one(edits: list, cuts: list) -> str:
-        text = yaml.safe_dump(edited(document, edits)).encode()
-        path.write_bytes(cut(text, cuts))
+    def answer(content: bytes) -> str:
+        path.write_bytes(content)
         return answered_soon(resolve)
 
-    yield from fuzzed(one, times, chance, edits=EDITS, cuts=st.just([]) | CUTS)
+    return Target(text([]), st.builds(cut, EDITS.map(text), st.just([]) | CUTS), answer)
 
 
-def manifests(place: Path, times: int, chance: Random) -> Iterator[str]:
-    """Manifests that say something else, under a checksum that is right."""
+def manifest(place: Path) -> Target:
+    """Under a checksum that is right, as long as there is something to check."""
+    short_params(place)
+    path = made("voc2012", images=2).manifest
+    document = json.loads(path.read_bytes())
+
+    def text(edits: list) -> bytes:
+        return json.dumps(edited(document, edits)).encode()
+
+    def answer(content: bytes) -> str:
+        with suppress(ValueError, TypeError, RecursionError, AttributeError):
+            said = json.loads(content)
+            content = json.dumps({**said, "seal": seal(said)}).encode()
+        path.write_bytes(content)
+        return answered_soon(lambda: read_all(path))
+
+    return Target(text([]), EDITS.map(text), answer)
+
+
+def shard(place: Path) -> Target:
+    """Under checksums that are right."""
     short_params(place)
     shards = made("voc2012", images=2)
-    document = json.loads(shards.manifest.read_bytes())
+    tar, document = shards.folder / "train-00000.tar", json.loads(shards.manifest.read_bytes())
+    content = tar.read_bytes()
 
-    def one(edits: list) -> str:
-        other = edited(document, edits)
-        shards.manifest.write_text(json.dumps({**other, "seal": seal(other)}))
+    def answer(content: bytes) -> str:
+        tar.write_bytes(content)
+        document["splits"]["train"]["shards"][0]["sha256"] = sha256(tar)
+        shards.manifest.write_text(json.dumps({**document, "seal": seal(document)}))
         return answered_soon(lambda: read_all(shards.manifest))
 
-    before = _outside(place)
-    yield from fuzzed(one, times, chance, edits=EDITS)
-    if _outside(place) != before:
-        yield f"files appeared: {_outside(place) - before}"
+    return Target(content, CUTS.map(lambda cuts: cut(content, cuts)), answer)
 
 
 def read_all(manifest: Path) -> None:
@@ -146,21 +163,53 @@ def read_all(manifest: Path) -> None:
             manifest.write_bytes(said)
 
 
-def tars(place: Path, times: int, chance: Random) -> Iterator[str]:
-    """Shards that hold something else, under checksums that are right."""
-    short_params(place)
-    shards = made("voc2012", images=2)
-    tar, document = shards.folder / "train-00000.tar", json.loads(shards.manifest.read_bytes())
-    content = tar.read_bytes()
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    "params.yaml": params,
+    "manifests": manifest,
+    "the tar reader": shard,
+}
 
-    def one(cuts: list) -> str:
-        tar.write_bytes(cut(content, cuts))
-        document["splits"]["train"]["shards"][0]["sha256"] = sha256(tar)
-        shards.manifest.write_text(json.dumps({**document, "seal": seal(document)}))
-        return answered_soon(lambda: read_all(shards.manifest))
 
+def fuzzed(name: str, place: Path, times: int, chance: Random) -> Iterator[str]:
+    """With other values and characters, as hypothesis draws them."""
+    target, outcomes = TARGETS[name](place), []
+
+    @seeded(chance.getrandbits(32))
+    @settings(
+        max_examples=times,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(target.variants)
+    def each(content: bytes) -> None:
+        outcomes.append(target.answer(content))
+
+    yield from nothing_appears(place, lambda: each() or outcomes)
+
+
+def led(name: str, place: Path, times: int, chance: Random) -> Iterator[str]:
+    """With bytes that lead to code not reached before, as atheris finds them; in a process, since it ends its own."""
+    script, outcomes = Path(__file__).with_name("led.py"), place / "data" / "outcomes"
+    outcomes.parent.mkdir(exist_ok=True)
+    words = [sys.executable, "-P", script, name, str(times), str(chance.getrandbits(31)), outcomes]
+    path = os.pathsep.join(map(str, script.parents[1:3]))
+
+    def run() -> list[str]:
+        done = subprocess.run(
+            words, env={**os.environ, "PYTHONPATH": path}, cwd=place, capture_output=True, text=True
+        )
+        lost = [f"atheris ended with {done.returncode}: {done.stderr[-600:]}"] if done.returncode else []
+        return [json.loads(line) for line in outcomes.read_text().splitlines()] + lost
+
+    yield from nothing_appears(place, run)
+
+
+def nothing_appears(place: Path, run: Callable[[], list[str]]) -> Iterator[str]:
+    """What was lost, and what lies outside the project's data that did not before."""
     before = _outside(place)
-    yield from fuzzed(one, times, chance, cuts=CUTS)
+    yield from run()
     if _outside(place) != before:
         yield f"files appeared: {_outside(place) - before}"
 
@@ -175,8 +224,6 @@ def _outside(place: Path) -> set[str]:
     }
 
 
-FAULTS = {
-    "fuzz: params.yaml": Fault(params, 3000, few=100),
-    "fuzz: manifests": Fault(manifests, 3500, few=150),
-    "fuzz: the tar reader": Fault(tars, 3500, few=150),
-}
+FAULTS = {f"fuzz: {name}": Fault(partial(fuzzed, name), 2000, few=100) for name in TARGETS}
+if find_spec("atheris"):
+    FAULTS |= {f"fuzz: {name}, led by coverage": Fault(partial(led, name), 1500, few=100) for name in TARGETS}

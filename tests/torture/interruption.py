@@ -261,7 +261,7 @@ def followers_killed(place: Path, times: int, chance: Random) -> Iterator[str]:
 
 
 FAULTS = {
-    "interruption: kill -9 over a graph": Fault(killed, 20, graph=True),
+    "interruption: kill -9 over a graph": Fault(killed, 20, few=2, graph=True),
     "interruption: Ctrl-C and SIGTERM, away within 10 s": Fault(stopped, 6),
     "interruption: kill -9 of who hands over to MLflow": Fault(followers_killed, 8),
 }

@@ -1,0 +1,33 @@
+"""led.py TARGET TIMES SEED OUTCOMES: what atheris tries on one target, in a project's folder.
+
+A script, since the package would import what atheris has to see while it is imported.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["pipeline"]):
+    from torture.fuzz import TARGETS
+
+
+def main() -> None:
+    name, times, seed, outcomes = sys.argv[1:]
+    target = TARGETS[name](Path.cwd())
+    corpus = Path(outcomes).with_name("corpus")
+    corpus.mkdir(parents=True)
+    (corpus / "right").write_bytes(target.content)
+    with Path(outcomes).open("w") as told:
+
+        def one(content: bytes) -> None:
+            told.write(json.dumps(target.answer(content)) + "\n")
+            told.flush()
+
+        atheris.Setup([sys.argv[0], f"-runs={times}", f"-seed={seed}", str(corpus)], one)
+        atheris.Fuzz()  # which ends the process
+
+
+if __name__ == "__main__":
+    main()
