@@ -150,11 +150,10 @@ class Pixels:
 
     def __init__(self, manifest: Manifest, shards: list[int]) -> None:
         images, labels, masks = [], [], []
-        for shard in shards:
-            for image, label, mask in read_shard(manifest, shard):
-                images.append(image)
-                labels.append(label)
-                masks.append(mask)
+        for image, label, mask in read_shards(manifest, shards):
+            images.append(image)
+            labels.append(label)
+            masks.append(mask)
         self.channels = manifest.channels
         alike = len({image.shape for image in images}) == 1  # as most often; one by one takes long
         shapes = np.array([image.shape[:2] for image in (images[:1] if alike else images)], dtype=np.int64)
@@ -192,10 +191,16 @@ def _labels(labels: list, classes: int) -> Tensor:
     return several
 
 
-def read_shard(
-    manifest: Manifest, shard: int
+def read_shards(
+    manifest: Manifest, shards: list[int]
 ) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None]]:
-    """A verified shard's samples: a scan over the headers of one buffer, without a copy of raw pixels."""
+    """The samples of verified shards; while those of one are looked at, the next is read and verified."""
+    with ThreadPoolExecutor(1) as reader:
+        for shard, content in zip(shards, reader.map(partial(_verified, manifest), shards), strict=True):
+            yield from _samples(manifest, shard, content)
+
+
+def _verified(manifest: Manifest, shard: int) -> bytes:
     listed = manifest.record["shards"][shard]
     path = manifest.folder / listed["name"]
     refuse = partial(damaged, path, manifest=manifest.folder / "manifest.json")
@@ -205,6 +210,13 @@ def read_shard(
         raise refuse("it is missing") from None
     if hashlib.sha256(content).hexdigest() != listed["sha256"]:
         raise refuse("its sha256 is not the manifest's")
+    return content
+
+
+def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[tuple]:
+    """By a scan over the headers of one buffer, without a copy of raw pixels."""
+    listed = manifest.record["shards"][shard]
+    refuse = partial(damaged, manifest.folder / listed["name"], manifest=manifest.folder / "manifest.json")
     try:
         samples = read_tar(memoryview(content))
         if len(samples) != listed["count"]:
@@ -273,7 +285,7 @@ class Batch:
     """Images on the 0-255 scale with their mean taken away; divided by `std` they are what networks see."""
 
     centred: Tensor  # (N, C, H, W)
-    std: Tensor  # (1, C, 1, 1)
+    std: Tensor  # (1, C, 1, W)
     mean: Tensor
     label: Tensor
     mask: Tensor | None
@@ -420,6 +432,11 @@ class Boxes:
         """How many places a crop can begin at, and the first; one that is longer stands in the middle."""
         free = length + 2 * self.pad - size
         return (free + 1 - 1e-9, -self.pad) if free >= 0 else (1 - 1e-9, (length - size) // 2)
+
+
+def along(value: Tensor, width: int) -> Tensor:
+    """(1, C, 1, 1) as (1, C, 1, W), channels last: so a CPU goes along a line, not by steps of C numbers."""
+    return value.expand(-1, -1, 1, width).contiguous(memory_format=torch.channels_last)
 
 
 def mirror(images: np.ndarray, which: np.ndarray) -> None:
@@ -570,6 +587,6 @@ def cut(
         cropped, label, masks = images.crops(indices, boxes, then=then)
         pixels, label = torch.from_numpy(cropped).to(device), label.to(device)
         mask = None if masks is None else torch.from_numpy(masks).long().to(device)
-    mean, std = images.mean.to(device), images.std.to(device)
+    mean, std = (along(each, pixels.shape[2]).to(device) for each in (images.mean, images.std))
     centred = pixels.permute(0, 3, 1, 2).float().sub_(mean)
     return Batch(centred, std, mean, label, mask, torch.from_numpy(indices))

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from pipeline.data import open_manifest, read_shard
+from pipeline.data import open_manifest, read_shards
 from pipeline.files import seal, sha256
 from pipeline.graph import Graph
 from pipeline.params import STAGES, load
@@ -156,7 +156,7 @@ def read_all(manifest: Path) -> None:
         tar = opened.folder / opened.record["shards"][number]["name"]
         kept, said = tar.read_bytes() if tar.exists() else None, manifest.read_bytes()
         try:
-            list(read_shard(opened, number))
+            list(read_shards(opened, [number]))
         finally:  # what was set aside comes back for the next input
             if kept is not None:
                 tar.write_bytes(kept)
