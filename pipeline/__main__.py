@@ -13,6 +13,7 @@ STAGES = {
     "pretrain": "features from images without labels",
     "finetune": "a task from labels, beginning with a pre-training's weights",
     "balance": "the loss weights of decoding pathways that training images balance",
+    "search": "a setting that a paper does not say, tried on images kept from training",
     "evaluate": "what a trained run is worth; alone opens test splits",
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",

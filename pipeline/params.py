@@ -512,7 +512,7 @@ def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
         document = {**document, "scale": scale}
     try:
         params = typed.build(Params, document, "")
-        _check(params)
+        check(params)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return params
@@ -523,7 +523,7 @@ def _known(name: str, allowed: Collection[str], where: str) -> None:
         raise ValueError(f"{where} names {name!r}; {nearest(name, allowed)}")
 
 
-def _check(params: Params) -> None:
+def check(params: Params) -> None:
     """Every name leads somewhere, every combination can be done."""
     _known(params.scale, params.scales, "scale")
     for section in ("scales", "datasets", "pretrain", "finetune", "evaluate"):

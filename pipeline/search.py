@@ -1,0 +1,174 @@
+"""search: a setting that a paper does not say, tried on images that are kept from training.
+
+A trial is a run like any other, with a key of its own: what was tried before is found again.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import signal
+import statistics
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import progress, track
+from pipeline.command import answered
+from pipeline.files import write_text
+from pipeline.graph import RESULTS, Graph
+from pipeline.params import STAGES, Params, Run, check, load
+from pipeline.table import grid
+from pipeline.typed import build, nearest, plain
+
+PROTOCOL = "validation"
+METRICS = ("map", "accuracy", "mean_iou", "psnr")  # of several, the first is looked at
+COLUMNS = (
+    "run",
+    "setting",
+    "value",
+    "seed",
+    "holdout",
+    "scale",
+    "dataset",
+    "metric",
+    "score",
+    "commit",
+    "key",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    stage: str
+    name: str
+    setting: str  # optimiser.adam.lr, batch, …
+    value: str  # as params.yaml would have it
+    seed: int
+    holdout: int
+
+
+def varied(params: Params, trial: Trial) -> Params:
+    """With another value in that run, and measured on training images that are kept apart alone."""
+    where, runs = f"{trial.stage}.{trial.name}", params.runs(trial.stage)
+    if trial.name not in runs:
+        raise ValueError(f"{trial.stage} has no run {trial.name!r}; {nearest(trial.name, runs)}")
+    document = plain(runs[trial.name])
+    *parents, last = trial.setting.split(".")
+    inner = document
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"{where}.{trial.setting}: {parent} is {inner!r}, and has no parts")
+    try:
+        inner[last] = yaml.safe_load(trial.value)
+    except yaml.YAMLError:
+        raise ValueError(f"{where}.{trial.setting}: {trial.value!r} is no value of YAML") from None
+    document["data"] |= {"holdout": trial.holdout}
+    document |= {"evaluate": [PROTOCOL]}
+    changed: dict[str, Any] = {trial.stage: runs | {trial.name: build(Run, document, where)}}
+    other = replace(params, **changed)
+    check(other)
+    return other
+
+
+def tried(params: Params, trial: Trial) -> dict[str, Any]:
+    """Its line: trained and measured, or found."""
+    from pipeline.evaluate import evaluate
+    from pipeline.learn import learn
+
+    graph = Graph(varied(params, trial))
+    measurement = graph.measurement(f"{trial.stage}.{trial.name}.{PROTOCOL}", trial.seed)
+    training = measurement.training
+    if not (training.weights.exists() and training.record.exists()):
+        learn(graph, trial.stage, trial.name, trial.seed)
+    if not measurement.metrics.exists():
+        evaluate(graph, measurement.name, trial.seed)
+    record = json.loads(measurement.metrics.read_text(encoding="utf-8"))
+    metric = next((each for each in METRICS if each in record["metrics"]), None)
+    if metric is None:
+        raise ValueError(f"{training.label} is measured by none of {', '.join(METRICS)}")
+    return {
+        "run": training.label,
+        "setting": trial.setting,
+        "value": trial.value,
+        "seed": trial.seed,
+        "holdout": record["images"],
+        "scale": training.scale,
+        "dataset": record["dataset"],
+        "metric": metric,
+        "score": f"{record['metrics'][metric]:.4f}",
+        "commit": record["commit"],
+        "key": training.key,
+    }
+
+
+def keep(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Beside what was tried before; what is tried again takes its place."""
+    old = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
+    every = {(each["setting"], each["key"], str(each["seed"])): each for each in [*old, *lines]}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(every[which] for which in every)
+    write_text(path, text.getvalue())
+
+
+def shown(lines: list[dict[str, Any]]) -> str:
+    """A row a value, a column a seed."""
+    seeds = sorted({line["seed"] for line in lines})
+    rows = []
+    for value in dict.fromkeys(line["value"] for line in lines):
+        scores = [float(line["score"]) for line in lines if line["value"] == value]
+        rows.append([value, *(f"{score:.2f}" for score in scores), f"{statistics.fmean(scores):.2f}"])
+    head = [lines[0]["setting"], *(f"{lines[0]['metric']}, seed {seed}" for seed in seeds), "mean"]
+    return grid(head, rows)
+
+
+def search(params: Params, label: str, setting: str, values: list[str], *, seeds: int, holdout: int) -> str:
+    stage, _, name = label.partition(".")
+    if stage not in STAGES or not name:
+        raise ValueError(f"{label!r} is not STAGE.RUN, as in finetune.cifar10-ours")
+    trials = [Trial(stage, name, setting, value, seed, holdout) for value in values for seed in range(seeds)]
+    for trial in trials:
+        varied(params, trial)  # what is wrong with the last is said before the first begins
+    lines: list[dict[str, Any]] = []
+    follower = track.follow()
+    os.environ[track.FOLLOWED] = "by search"
+    try:
+        for trial in trials:
+            lines.append(tried(params, trial))
+            keep(RESULTS / "search" / f"{label}.csv", lines)
+    finally:
+        track.finish([follower])
+    return shown(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.search", description=__doc__.split("\n")[0])
+    parser.add_argument("run", help="STAGE.RUN, as in finetune.cifar10-ours")
+    parser.add_argument("setting", help="as params.yaml nests it: optimiser.adam.lr, batch, …")
+    parser.add_argument("values", nargs="+", help="each as params.yaml would have it")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--holdout", type=int, default=2000, help="training images that are kept apart")
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    given = parser.parse_args()
+
+    def act() -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        params = load(scale=given.scale)
+        progress.every = params.engine.log_seconds
+        print(
+            search(params, given.run, given.setting, given.values, seeds=given.seeds, holdout=given.holdout),
+            end="",
+        )
+
+    sys.exit(answered(f"search {given.run}", act))
+
+
+if __name__ == "__main__":
+    main()
