@@ -5,7 +5,7 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
-.PHONY: env test torture bench cluster-test lint
+.PHONY: env test tests torture bench cluster-test lint
 env: $(READY)
 
 $(UV):
@@ -19,6 +19,8 @@ $(READY): pyproject.toml uv.lock | $(UV)
 
 test: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+tests: test
 
 # Every fault that the project claims to survive, injected for real, and a table of what was lost.
 torture: $(READY)
@@ -37,6 +39,9 @@ lint: $(READY)
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile
 	$(RUN) mypy
+
+results/report.html: $(READY) FORCE  # of what is there; snakemake's own target of that name makes everything first
+	@$(RUN) python -m pipeline.report
 
 results/%: $(READY) FORCE
 	@$(RUN) snakemake --cores $(CORES) $@

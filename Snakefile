@@ -11,7 +11,10 @@ from pipeline.command import alone, idle, pass_on_stops
 from pipeline.graph import Graph, Training
 from pipeline.params import load
 from pipeline.track import FOLLOWED, finish, follow, waits
+from pipeline.typed import nearest
 
+if slips := set(config) - {"scale"}:
+    sys.exit(f"--config takes scale=…, and no {min(slips)!r}")
 try:
     settings = load(scale=config.get("scale"))
     papers.check(settings)
@@ -22,10 +25,18 @@ TABLES = papers.targets("tables")  # results/table6 -> (paper, table)
 NETWORKS = papers.targets("architectures")
 FIGURES = papers.targets("figures")
 CLAIMS = {
-    str(papers.target(paper, claims.NAME)): paper
+    f"{papers.target(paper, claims.NAME)}.csv": paper
     for paper, facts in papers.papers().items()
     if facts.claims
 }
+
+# Snakemake's own answer to a misspelt file has twenty lines, and names none that was meant.
+for word in sys.argv[1:]:
+    name, dot, ending = word.rpartition(".")
+    wanted = {"csv": TABLES | NETWORKS, "md": TABLES | NETWORKS, "png": FIGURES}
+    own = {f"{each}.{ending}" for each in wanted.get(ending, {})} | set(CLAIMS)
+    if word.startswith("results/") and ending in wanted and word not in own:
+        sys.exit(f"nothing makes {word}; {nearest(word, own)}")
 
 
 def training_of(stage, w):
@@ -121,7 +132,7 @@ def rendered(paper=None):
     return (
         tables
         + figures
-        + [f"{each}.csv" for each, own in CLAIMS.items() if paper in (None, own)]
+        + [each for each, own in CLAIMS.items() if paper in (None, own)]
     )
 
 

@@ -10,6 +10,7 @@ from pipeline.params import load
 STAGES = {
     "fetch": "a data set's official files, verified",
     "shard": "a data set as deterministic tars",
+    "pictures": "a data set's images as files, a folder a class",
     "pretrain": "features from images without labels",
     "finetune": "a task from labels, beginning with a pre-training's weights",
     "balance": "the loss weights of decoding pathways that training images balance",
@@ -20,6 +21,8 @@ STAGES = {
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "report": "all that was made so far as one page, and how the rest is made",
+    "keep": "a paper's tables, verdicts and records in results/reference/",
+    "clean": "what no run of params.yaml names any more",
     "backbone": "a trained encoder alone, for code that is not of this project",
     "track": "MLflow gets what was not handed over yet",
 }
@@ -40,7 +43,8 @@ def overview() -> None:
         for key, figure in facts.figures.items():
             print(f"    {papers.target(name, key)}.png  {figure.title}")
         if facts.claims:
-            print(f"    {papers.target(name, NAME)}.csv  {len(facts.claims)} claims")
+            number = f"{len(facts.claims)} claim{'s' * (len(facts.claims) > 1)}"
+            print(f"    {papers.target(name, NAME)}.csv  {number}")
 
 
 if __name__ == "__main__":

@@ -55,10 +55,14 @@ def backbone(graph: Graph, label: str, seed: int) -> Backbone:
 
 
 def export(graph: Graph, label: str, seed: int) -> None:
-    """Write results/backbones/<scale>/<stage.run>/<seed>-<key>.pt2, of any number and size of pictures."""
+    """Write results/backbones/<scale>/<stage.run>/<seed>-<key>.pt2.
+
+    Of any number of pictures, and of any size that leaves a map of more than one place: of one place
+    torch.export makes another program, so the example is larger than the crops that were trained on.
+    """
     model = backbone(graph, label, seed)
     training = training_of(graph, label, seed)
-    side, any_size = training.spec.augment.crop, torch.export.Dim.AUTO
+    side, any_size = 4 * training.spec.augment.crop, torch.export.Dim.AUTO
     example = torch.rand(2, model.mean.shape[1], side, side)
     shapes = {"pictures": {0: any_size, 2: any_size, 3: any_size}}
     program = torch.export.export(model, (example,), dynamic_shapes=shapes)

@@ -103,7 +103,7 @@ def answered(who: str, act: Callable[[], Any]) -> int:
         print(f"{who}: out of memory; fewer jobs at once (--cores), or a smaller batch", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Stopped):
-        print(f"{who}: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"{who}: stopped; the same command goes on from what is written", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
 

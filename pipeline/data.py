@@ -132,8 +132,13 @@ class _Content:
                 raise ValueError(f"split {name!r} has a fold of samples that it lacks")
 
 
+def _remedy(path: Path) -> str:
+    """The command that makes a manifest: data/<scale>/<name>-<key>/manifest.json."""
+    return f"python -m pipeline.shard {path.parent.name[:-11]} --scale {path.parent.parent.name}"
+
+
 def open_manifest(path: Path, split: str) -> Manifest:
-    content = read_json(path, way_out="make it again: snakemake --cores all shard")
+    content = read_json(path, way_out=f"make it: {_remedy(path)}")
     if content.get("seal") != seal(content):
         raise damaged(path, "it does not say what was written")
     try:

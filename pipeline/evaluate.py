@@ -88,6 +88,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         }
         write_json(measurement.metrics, content)
         events.log(0, figures)
+    some = ", ".join(f"{name} {value:.2f}" for name, value in list(figures.items())[:4])
+    print(f"{some}: {measurement.metrics}")
 
 
 def _save_arrays(path: Path, kept: dict[str, np.ndarray]) -> None:

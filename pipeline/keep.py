@@ -18,12 +18,15 @@ KEPT = RESULTS / "reference"
 
 def keep(graph: Graph, paper: str) -> None:
     facts, place = paper_of(paper), KEPT / graph.params.scale / paper
-    names = [called(paper, name) for name in facts.tables]
+    names, make = (
+        [called(paper, name) for name in facts.tables],
+        f"{table.MAKE} {paper} --config scale={place.parent.name}",
+    )
     for name in names:
         if table.stale(graph, name):
-            raise ValueError(f"{name} is not what params.yaml asks for; {table.MAKE} {paper}")
+            raise ValueError(f"{name} is not what params.yaml asks for; {make}")
     if claims.stale(graph, paper):
-        raise ValueError(f"the claims of {paper} are not what params.yaml asks for; {table.MAKE} {paper}")
+        raise ValueError(f"the claims of {paper} are not what params.yaml asks for; {make}")
     measured = {each for name in names for each in table.measurements(graph, name)}
     measured |= set(claims.measurements(graph, paper))
     files = {record: place / record.name for name in facts.tables for record in written(target(paper, name))}
@@ -32,7 +35,7 @@ def keep(graph: Graph, paper: str) -> None:
         files[each.metrics] = kept(place, each)
         for training in each.training.lineage:
             files[training.record] = kept(place, training)
-    texts = {copy: text_of(record, way_out=f"{table.MAKE} {paper}") for record, copy in files.items()}
+    texts = {copy: text_of(record, way_out=make) for record, copy in files.items()}
     shutil.rmtree(place, ignore_errors=True)
     for copy, text in texts.items():
         write_text(copy, text)

@@ -525,7 +525,8 @@ def _known(name: str, allowed: Collection[str], where: str) -> None:
 
 def check(params: Params) -> None:
     """Every name leads somewhere, every combination can be done."""
-    _known(params.scale, params.scales, "scale")
+    if params.scale not in params.scales:
+        raise ValueError(f"there is no scale {params.scale!r}; {nearest(params.scale, params.scales)}")
     for section in ("scales", "datasets", "pretrain", "finetune", "evaluate"):
         for name in getattr(params, section):
             _check_name(name, section)

@@ -85,6 +85,7 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
         "seconds": before + total,
         "wall_seconds": before + max(total / cores, longest(left)),
         "gpu_seconds": {name: sum(on(job, rate) for job in left) for name, rate in GPUS.items()},
+        "other_seconds": sum(job.seconds for job in left if not job.flops),
         "disk": sum(job.disk for job in left),
         "download": sum(each["bytes"] for each in data if each["from"]),
         "data": data,
@@ -107,8 +108,8 @@ def work(flops: float) -> str:
 
 
 def on(job: Job, rate: float) -> float:
-    """Seconds on a GPU of so many TFLOP/s; what is no network's work takes as long as here."""
-    return max(job.steps * LAUNCH, job.flops / (PART * rate * 1e12)) if job.flops else job.seconds
+    """Seconds of a network's work on a GPU of so many TFLOP/s."""
+    return max(job.steps * LAUNCH, job.flops / (PART * rate * 1e12)) if job.flops else 0.0
 
 
 def shown(planned: dict[str, Any]) -> str:
@@ -135,7 +136,7 @@ def shown(planned: dict[str, Any]) -> str:
         f"{lasting(planned['wall_seconds'])} with --cores {planned['cores']}.",
         "By arithmetic on one GPU, at a quarter of its data sheet's rate, data not waited for: "
         + ", ".join(f"{name} {lasting(seconds)}" for name, seconds in planned["gpu_seconds"].items())
-        + ".",
+        + f"; beside it {lasting(planned['other_seconds'])} of what no GPU shortens.",
         f"Disk: {size(planned['disk']) or 'none'}. To download: {size(planned['download']) or 'nothing'}.",
     ]
     for each in planned["data"]:

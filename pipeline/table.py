@@ -166,9 +166,10 @@ class FromMlflow:
 def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) -> str:
     """The table as the paper prints it: its number, then ours with spread and n."""
     cells = {(each["row"], each["column"]): each for each in lines}
+    printed = any(cell.paper is not None for _, _, cell in layout.cells())
     head = ["", *(f"{column} ({unit})" for column, unit in layout.columns.items())]
     body = [
-        [row, *(shown(cells.get((row, column)), own.get(column)) for column in layout.columns)]
+        [row, *(shown(cells.get((row, column)), own.get(column), printed) for column in layout.columns)]
         for row, own in layout.rows.items()
     ]
     made = {(each["scale"], each["dataset"]) for each in lines if each.get("runs")}
@@ -178,20 +179,21 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     facts = papers()[paper]
     return (
         f"## {numbered(key)}: {layout.title}\n\n"
-        f"{facts.by}, {facts.where}. {layout.note}\n"
-        f"Each cell: paper | {made_of}.{warning}\n\n{grid(head, body)}"
+        f"{' '.join(filter(None, (f'{facts.by}, {facts.where}.', layout.note)))}\n"
+        f"Each cell: {'paper | ' if printed else ''}{made_of}.{warning}\n\n{grid(head, body)}"
     )
 
 
-def shown(cell: dict[str, str] | None, printed: Cell | None) -> str:
-    if cell is None or printed is None:
+def shown(cell: dict[str, str] | None, own: Cell | None, printed: bool) -> str:
+    """The paper's number and ours; where it prints none in the whole table, ours alone."""
+    if cell is None or own is None:
         return ""
-    paper = (cell["paper"] or "?") + (f" ± {number(printed.spread)}" if printed.spread is not None else "")
+    paper = (cell["paper"] or "?") + (f" ± {number(own.spread)}" if own.spread is not None else "")
     if not cell.get("runs"):
         return f"{paper} ({cell['state']})"
     spread = f" ± {float(cell['sd']):.2f}" if cell["sd"] else ""
     note = f", {cell['dataset']}" if cell["state"] == "substitute" else ""
-    return f"{paper} | {float(cell['mean']):.2f}{spread} (n={cell['n']}{note})"
+    return f"{f'{paper} | ' if printed else ''}{float(cell['mean']):.2f}{spread} (n={cell['n']}{note})"
 
 
 def grid(head: list[str], body: list[list[str]]) -> str:

@@ -193,7 +193,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         written = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; ask snakemake for it") from None
+        raise ValueError(f"{path} is missing; make it: snakemake --cores all {path}") from None
     with fits(path):
         with zipfile.ZipFile(io.BytesIO(written)) as parts:
             if sum(part.file_size for part in parts.infolist()) > len(written):

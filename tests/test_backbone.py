@@ -42,7 +42,7 @@ def test_three_lines_of_plain_torch_give_the_encoders_features_of_pictures_of_an
     encoder = trained(training, manifest).encoder
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    pictures = [torch.rand(1, 1, 28, 28), torch.rand(5, 1, 41, 37)]
+    pictures = [torch.rand(size) for size in ((1, 1, 28, 28), (5, 1, 41, 37), (2, 1, 225, 300))]
     torch.save(pictures, elsewhere / "pictures.pt")
     subprocess.run([sys.executable, "-I", "-c", READ, str(path)], cwd=elsewhere, check=True)
     with torch.inference_mode():

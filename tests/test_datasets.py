@@ -2,15 +2,21 @@
 
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets import SOURCES
+from pipeline.datasets import SOURCES, folder
 from pipeline.datasets.procedural import VOID, look, open_procedural
 from pipeline.datasets.synsets import SYNSETS
+from pipeline.graph import Graph
+from pipeline.params import load
+from pipeline.pictures import pictures
+from pipeline.shard import decode, open_split
 
 NAMES = sorted(SOURCES)
 
@@ -112,3 +118,25 @@ def test_the_two_kinds_of_imagenet_are_disjoint_and_of_the_known_sizes():
         vehicle
     )  # airliner, yawl, stretcher, dogsled
     assert not {"n02974003", "n03888257", "n03874293"} & set(vehicle)  # car wheel, parachute, paddlewheel
+
+
+def test_a_set_that_is_written_as_files_is_read_as_the_same_images(workplace, capsys):
+    shards = Graph(load()).shards("cifar10")
+    pictures(Graph(load()), "cifar10")
+    tree = Path(capsys.readouterr().out.strip())
+    assert tree == Path("data/pictures/cifar10")
+
+    def counted(split):
+        names = split.classes
+        held = (split[i] for i in range(len(split)))
+        return Counter(
+            (names[each.label], decode(each.image, channels=3, where="").tobytes()) for each in held
+        )
+
+    for split in shards.dataset.splits:
+        assert counted(folder.open_split(tree, split, path=tree)) == counted(open_split(shards, split))
+
+
+def test_images_that_show_several_classes_are_not_written_as_a_tree(workplace):
+    with pytest.raises(ValueError, match="voc2007 shows several classes in an image"):
+        pictures(Graph(load()), "voc2007")

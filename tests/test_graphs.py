@@ -201,7 +201,12 @@ def test_what_cannot_be_done_is_said_before_anything_runs(workplace):
     assert "start names 'imagenet-ful'; did you mean 'imagenet-full'?" in said
     (workplace / "params.yaml").write_text(text)
     said = snakemake(workplace, "results/table6.csv", "--config", "scale=papr", check=False)
-    assert "scale names 'papr'; did you mean 'paper'?" in said
+    assert "there is no scale 'papr'; did you mean 'paper'?" in said
+    said = snakemake(workplace, "results/table6.csv", "--config", "scal=paper", check=False)
+    assert "--config takes scale=…, and no 'scal'" in said
+    for slip, meant in (("tabel6.csv", "table6.csv"), ("zhao2016/tabel1.md", "zhao2016/table1.md")):
+        said = snakemake(workplace, f"results/{slip}", check=False)
+        assert f"nothing makes results/{slip}; did you mean 'results/{meant}'?" in said
 
 
 def test_the_paper_scale_is_planned_without_any_data(workplace):

@@ -33,7 +33,7 @@ def test_the_projects_own_params_and_papers_are_sound():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"scale": "smok"}, "scale names 'smok'; did you mean 'smoke'? allowed: paper, reduced, smoke"),
+        ({"scale": "smok"}, "there is no scale 'smok'; did you mean 'smoke'? allowed: paper, reduced, smoke"),
         ({"pretrain__imagenet_full__epochs": "6"}, "pretrain.imagenet-full.epochs is '6'; int is wanted"),
         ({"pretrain__imagenet_full__epochs": True}, "pretrain.imagenet-full.epochs is True; int is wanted"),
         ({"pretrain__imagenet_full__epochs": -1}, "epochs is -1; at least 0"),

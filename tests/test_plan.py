@@ -86,6 +86,7 @@ def test_files_that_must_be_got_by_hand_are_told_from_those_that_are_downloaded(
         "seconds": 1,
         "wall_seconds": 1,
         "gpu_seconds": {},
+        "other_seconds": 1,
         "disk": 0,
         "download": 0,
         "data": needed,

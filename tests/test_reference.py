@@ -134,7 +134,7 @@ def test_what_is_kept_is_all_of_one_paper_and_nothing_of_before(workplace):
 
 def test_what_is_not_whole_or_not_fresh_is_not_kept(workplace):
     graph = Graph(load(scale="reduced"))
-    with pytest.raises(ValueError, match="real/table1 is not what params.yaml asks for; make it: snakemake"):
+    with pytest.raises(ValueError, match="real/table1 is not what params.yaml asks for; make it: snakemake --cores all real --config scale=reduced"):
         keep(graph, "real")
     finished(graph, "real")
     graph.training("pretrain", "mnist-cae-1", 2).record.unlink()

@@ -133,7 +133,7 @@ def test_a_table_that_names_no_run_is_refused_at_the_door(monkeypatch, of, said)
 
 
 def test_a_misspelt_table_is_named():
-    with pytest.raises(ValueError, match="dong2016 has no 'table66'; did you mean 'table6'"):
+    with pytest.raises(ValueError, match="no paper has 'table66' among its tables; did you mean 'table6'"):
         papers.find("tables", "table66")
     with pytest.raises(ValueError, match="no paper 'dong206'; did you mean 'dong2016'"):
         papers.find("tables", "dong206/table6")

@@ -73,7 +73,7 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(workplace, ready, bl
         said = process.communicate()[1]
         if blow != signal.SIGKILL:
             assert process.returncode == 130
-            assert "the same command goes on from the last checkpoint" in said
+            assert "the same command goes on from what is written" in said
             assert "Traceback" not in said
         assert checkpoint.exists()
         assert not ready.weights.exists()
@@ -226,7 +226,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
 def test_missing_data_and_missing_weights_say_what_makes_them(workplace):
     done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
     assert done.returncode == 1
-    assert "manifest.json is missing; make it again: snakemake --cores all shard" in done.stderr
+    assert "manifest.json is missing; make it: python -m pipeline.shard " in done.stderr
     graph = Graph(load())
     shard(graph.shards("voc2007"))
     done = command(sys.executable, "-m", "pipeline.finetune", FINE, folder=workplace, check=False)

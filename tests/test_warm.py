@@ -76,7 +76,7 @@ def test_a_fork_is_the_stage(workplace, ready):
         said = process.communicate(timeout=30)[1]
         assert (process.returncode, said.strip().splitlines()[-1]) == (
             130,
-            "pretrain imagenet-full: stopped; the same command goes on from the last checkpoint",
+            "pretrain imagenet-full: stopped; the same command goes on from what is written",
         )
         # who asked for it is killed: so is it
         process = client()

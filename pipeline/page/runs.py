@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.graph import RESULTS, Graph, Measurement, Training, short_hash
+from pipeline.papers import papers
 from pipeline.track import flat
 
 FEW = 6  # metrics that are seen at once; of more, as of each class of VOC, the others on demand
@@ -97,7 +98,9 @@ class Runs:
         measured = identities[0].split("/")[1] == "evaluate"
         if measured:
             records = self._read(run, (RESULTS / "runs" / each / "metrics.json" for each in identities))
-            names = dict.fromkeys(name for each in records for name in each["metrics"])
+            shown = shown_in_tables(run.label)
+            every = dict.fromkeys(name for each in records for name in each["metrics"])
+            names = sorted(every, key=lambda name: name not in shown)
             run.metrics = {name: [each["metrics"].get(name, math.nan) for each in records] for name in names}
             run.curve = curve([each["epoch_losses"] for each in records])
             run.measured = facts(records)
@@ -140,6 +143,14 @@ def label_of(identity: str) -> str:
     """stage.run, or stage.run.protocol."""
     _, stage, name, _ = identity.split("/")
     return name if stage == "evaluate" else f"{stage}.{name}"
+
+
+def shown_in_tables(label: str) -> set[str]:
+    """The metrics of a measurement that some table shows."""
+    layouts = (layout for facts in papers().values() for layout in facts.tables.values())
+    return {
+        cell.metric for layout in layouts for _, _, cell in layout.cells() if cell.of == label and cell.metric
+    }
 
 
 def anchor_of(identities: Sequence[str]) -> str:

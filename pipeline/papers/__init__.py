@@ -309,12 +309,13 @@ def numbered(key: str) -> str:
 
 def find(kind: str, name: str) -> tuple[str, str, Any]:
     """`table6` of the main paper, `masci2011/figure1` of another."""
-    paper, _, key = name.rpartition("/")
-    paper = paper or MAIN
-    known = getattr(paper_of(paper), kind)
-    if key not in known:
-        raise ValueError(f"{paper} has no {key!r}; {nearest(key, known)}")
-    return paper, key, known[key]
+    if "/" in name:
+        paper_of(name.rpartition("/")[0])
+    known = {called(*each): each for each in targets(kind).values()}
+    if name not in known:
+        raise ValueError(f"no paper has {name!r} among its {kind}; {nearest(name, known)}")
+    paper, key = known[name]
+    return paper, key, getattr(paper_of(paper), kind)[key]
 
 
 def uses() -> Iterator[tuple[str, str, str]]:

@@ -1,0 +1,37 @@
+"""pictures: a data set's images as files, data/pictures/<set>/<split>/<class>/<number>.png."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.command import run_stage
+from pipeline.files import need_room
+from pipeline.graph import DATA, Graph
+from pipeline.progress import Progress
+from pipeline.shard import decode, open_split
+
+
+def pictures(graph: Graph, name: str) -> None:
+    """Of one class an image, or of none: then a split holds them directly."""
+    from PIL import Image
+
+    shards = graph.shards(name)
+    for split in shards.dataset.splits:
+        opened, place = open_split(shards, split), DATA / "pictures" / name / split
+        need_room(place, 4096 * len(opened), what=f"{name}, split {split!r}, as files")
+        progress = Progress(len(opened), "image")
+        for number in range(len(opened)):
+            sample = opened[number]
+            if isinstance(sample.label, list):
+                raise ValueError(f"{name} shows several classes in an image; a tree has one for each")
+            pixels = decode(sample.image, channels=None, where=sample.origin)
+            folder = place if sample.label is None else place / opened.classes[sample.label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(pixels.squeeze())).save(folder / f"{number:06d}.png")
+            progress.say(number + 1)
+        progress.end()
+    print(Path(place).parent)
+
+
+if __name__ == "__main__":
+    run_stage("pictures", lambda graph, name, seed: pictures(graph, name))
