@@ -102,7 +102,7 @@ def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
             job.seconds = RENDERING.get(job.stage, 0.0)
             job.needs = [other.label for other in left if other.stage == "evaluate"]
         job.seconds += STARTING
-        progress.say(number)
+        progress.say(number, job.label)
     progress.end()
 
 

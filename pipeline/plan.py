@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import papers
+from pipeline import papers, progress
 from pipeline.command import answered
 from pipeline.cost import BEGINNING, Job, cost, longest, raw
 from pipeline.datasets import SOURCES
@@ -66,6 +66,7 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     """All of it, as JSON has it."""
     params = load(scale=scale)
     papers.check(params)
+    progress.every = params.engine.log_seconds
     graph, left = Graph(params), jobs(targets, params.scale)
     from pipeline.devices import device_at_hand
     from pipeline.learn import machine
