@@ -18,10 +18,8 @@ KEPT = RESULTS / "reference"
 
 def keep(graph: Graph, paper: str) -> None:
     facts, place = paper_of(paper), KEPT / graph.params.scale / paper
-    names, make = (
-        [called(paper, name) for name in facts.tables],
-        f"{table.MAKE} {paper} --config scale={place.parent.name}",
-    )
+    names = [called(paper, name) for name in facts.tables]
+    make = f"{table.MAKE} {paper} --config scale={graph.params.scale}"
     for name in names:
         if table.stale(graph, name):
             raise ValueError(f"{name} is not what params.yaml asks for; {make}")

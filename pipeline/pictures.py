@@ -1,7 +1,5 @@
 """pictures: a data set's images as files, data/pictures/<set>/<split>/<class>/<number>.png."""
 
-from pathlib import Path
-
 import numpy as np
 
 from pipeline.command import run_stage
@@ -15,9 +13,9 @@ def pictures(graph: Graph, name: str) -> None:
     """Of one class an image, or of none: then a split holds them directly."""
     from PIL import Image
 
-    shards = graph.shards(name)
+    shards, tree = graph.shards(name), DATA / "pictures" / name
     for split in shards.dataset.splits:
-        opened, place = open_split(shards, split), DATA / "pictures" / name / split
+        opened, place = open_split(shards, split), tree / split
         need_room(place, 4096 * len(opened), what=f"{name}, split {split!r}, as files")
         progress = Progress(len(opened), "image")
         for number in range(len(opened)):
@@ -30,7 +28,7 @@ def pictures(graph: Graph, name: str) -> None:
             Image.fromarray(np.ascontiguousarray(pixels.squeeze())).save(folder / f"{number:06d}.png")
             progress.say(number + 1)
         progress.end()
-    print(Path(place).parent)
+    print(tree)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pipeline.table import grid
 from pipeline.typed import build, nearest, plain
 
 PROTOCOL = "validation"
-METRICS = ("map", "accuracy", "mean_iou", "psnr")  # of several, the first is looked at
+METRICS = ("map", "accuracy", "mean_iou", "psnr", "error")  # of several, the first is looked at
 COLUMNS = (
     "run",
     "setting",
