@@ -402,7 +402,16 @@ def test_a_cell_may_be_a_difference_of_two_runs_seed_by_seed():
 
 def test_a_printed_deviation_stands_beside_its_number():
     cited = Cell(paper=76.67, spread=0.61, state="cited")
-    assert shown({"paper": "76.67", "state": "cited"}, cited) == "76.67 ± 0.61 (cited)"
+    assert shown({"paper": "76.67", "state": "cited"}, cited, printed=True) == "76.67 ± 0.61 (cited)"
+
+
+def test_ours_stand_alone_where_the_paper_prints_nothing_in_a_table():
+    line, own = (
+        {"paper": "", "state": "measured", "runs": "a", "mean": "40.1", "sd": "", "n": "1"},
+        Cell(of="a.b.c", metric="map"),
+    )
+    assert shown(line, own, printed=False) == "40.10 (n=1)"
+    assert shown(line, own, printed=True) == "? | 40.10 (n=1)"
 
 
 @pytest.mark.parametrize(
