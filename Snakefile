@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -30,13 +31,16 @@ CLAIMS = {
     if facts.claims
 }
 
+FILES = [
+    *[f"{each}.{ending}" for each in TABLES | NETWORKS for ending in ("csv", "md")],
+    *[f"{each}.png" for each in FIGURES],
+    *CLAIMS,
+]
+
 # Snakemake's own answer to a misspelt file has twenty lines, and names none that was meant.
 for word in sys.argv[1:]:
-    name, dot, ending = word.rpartition(".")
-    wanted = {"csv": TABLES | NETWORKS, "md": TABLES | NETWORKS, "png": FIGURES}
-    own = {f"{each}.{ending}" for each in wanted.get(ending, {})} | set(CLAIMS)
-    if word.startswith("results/") and ending in wanted and word not in own:
-        sys.exit(f"nothing makes {word}; {nearest(word, own)}")
+    if re.fullmatch(r"results/.*\.(csv|md|png)", word) and word not in FILES:
+        sys.exit(f"nothing makes {word}; {nearest(word, FILES)}")
 
 
 def training_of(stage, w):

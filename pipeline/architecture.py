@@ -1,13 +1,12 @@
 """architecture: a paper's networks as they are built, layer by layer; the table proves the code."""
 
 import csv
-import io
 from types import SimpleNamespace
 from typing import Any
 
 from pipeline.command import run_rendering
 from pipeline.datasets import SOURCES
-from pipeline.files import write_text
+from pipeline.files import write_lines, write_text
 from pipeline.graph import Graph, Training
 from pipeline.papers import find, numbered, target
 from pipeline.table import grid
@@ -40,16 +39,12 @@ def architecture(graph: Graph, name: str) -> None:
                 training.identity,
             )
             lines.append(dict(zip(COLUMNS, map(str, values), strict=True)))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
     head = ["network", "layer", "output", "parameters", "MFLOP"]
     body = [[line[column] for column in COLUMNS[:5]] for line in lines]
     title = f"## {numbered(key)}: {wanted.title}\n\n"
     title += f"At scale {graph.params.scale}.\n\n"
     write_text(target(paper, key).with_suffix(".md"), title + grid(head, body))
-    write_text(target(paper, key).with_suffix(".csv"), buffer.getvalue())
+    write_lines(target(paper, key).with_suffix(".csv"), COLUMNS, lines)
 
 
 def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:

@@ -1,7 +1,6 @@
 """claims: what a paper says that its tables show, tried on our runs: confirmed, refuted or undecided."""
 
 import csv
-import io
 import itertools
 import math
 import statistics
@@ -9,7 +8,7 @@ from typing import Any
 
 from pipeline import comparison
 from pipeline.command import run_rendering
-from pipeline.files import write_text
+from pipeline.files import write_lines
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, paper_of, papers, target
 from pipeline.table import from_files, names, number, value_of
@@ -21,11 +20,7 @@ NAME = "claims"
 def claims(graph: Graph, paper: str) -> None:
     """Write results/claims.csv, or results/<paper>/claims.csv: one line a claim."""
     lines = [line(graph, name, claim) for name, claim in paper_of(paper).claims.items()]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(target(paper, NAME).with_suffix(".csv"), buffer.getvalue())
+    write_lines(target(paper, NAME).with_suffix(".csv"), COLUMNS, lines)
 
 
 def measured_by(graph: Graph, claim: Claim) -> list[Measurement]:

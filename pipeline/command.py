@@ -12,7 +12,7 @@ from typing import IO, Any
 from pipeline import progress
 from pipeline.files import hold, holder
 from pipeline.graph import RESULTS, Graph
-from pipeline.params import load
+from pipeline.params import Params, load
 
 LOCK = RESULTS / ".graph.lock"
 
@@ -30,12 +30,17 @@ def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
     given = parser.parse_args()
 
     def act() -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's word for Ctrl-C
-        graph = Graph(load(scale=given.scale))
-        progress.every = graph.params.engine.log_seconds
-        work(graph, given.name, given.seed)
+        work(Graph(begun(given.scale)), given.name, given.seed)
 
     sys.exit(answered(f"{stage} {given.name}", act))
+
+
+def begun(scale: str | None) -> Params:
+    """What params.yaml says; long work that begins with it can be stopped, and says how far it is."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's word for Ctrl-C
+    params = load(scale=scale)
+    progress.every = params.engine.log_seconds
+    return params
 
 
 def run_rendering(stage: str, work: Callable[[Graph, str], Any], *, name: str) -> None:

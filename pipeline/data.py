@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -206,11 +206,9 @@ def read_shards(
 
 
 def _verified(manifest: Manifest, shard: int) -> bytes:
-    listed = manifest.record["shards"][shard]
-    path = manifest.folder / listed["name"]
-    refuse = partial(damaged, path, manifest=manifest.folder / "manifest.json")
+    listed, refuse = manifest.record["shards"][shard], _refusal(manifest, shard)
     try:
-        content = path.read_bytes()
+        content = (manifest.folder / listed["name"]).read_bytes()
     except FileNotFoundError:
         raise refuse("it is missing") from None
     if hashlib.sha256(content).hexdigest() != listed["sha256"]:
@@ -218,14 +216,18 @@ def _verified(manifest: Manifest, shard: int) -> bytes:
     return content
 
 
+def _refusal(manifest: Manifest, shard: int) -> Callable[[str], ValueError]:
+    path = manifest.folder / manifest.record["shards"][shard]["name"]
+    return partial(damaged, path, manifest=manifest.folder / "manifest.json")
+
+
 def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[tuple]:
     """By a scan over the headers of one buffer, without a copy of raw pixels."""
-    listed = manifest.record["shards"][shard]
-    refuse = partial(damaged, manifest.folder / listed["name"], manifest=manifest.folder / "manifest.json")
+    count, refuse = manifest.record["shards"][shard]["count"], _refusal(manifest, shard)
     try:
         samples = read_tar(memoryview(content))
-        if len(samples) != listed["count"]:
-            raise ValueError(f"it has {len(samples)} samples, {listed['count']} in the manifest")
+        if len(samples) != count:
+            raise ValueError(f"it has {len(samples)} samples, {count} in the manifest")
     except ValueError as error:
         raise refuse(str(error)) from None
 

@@ -6,9 +6,7 @@ A trial is a run like any other, with a key of its own: what was tried before is
 import argparse
 import csv
 import io
-import json
 import os
-import signal
 import statistics
 import sys
 from dataclasses import dataclass, replace
@@ -17,13 +15,13 @@ from typing import Any
 
 import yaml
 
-from pipeline import progress, track
-from pipeline.command import answered
-from pipeline.files import write_text
+from pipeline import track
+from pipeline.command import answered, begun
+from pipeline.files import read_json, write_lines
 from pipeline.graph import RESULTS, Graph
-from pipeline.params import STAGES, Params, Run, check, load
+from pipeline.params import STAGES, Params, Run, check
 from pipeline.table import grid
-from pipeline.typed import build, nearest, plain
+from pipeline.typed import build, plain
 
 PROTOCOL = "validation"
 METRICS = ("map", "accuracy", "mean_iou", "psnr", "error")  # of several, the first is looked at
@@ -54,9 +52,8 @@ class Trial:
 
 def varied(params: Params, trial: Trial) -> Params:
     """With another value in that run, and measured on training images that are kept apart alone."""
+    Graph(params).training(trial.stage, trial.name, trial.seed)  # or it says what is misspelt
     where, runs = f"{trial.stage}.{trial.name}", params.runs(trial.stage)
-    if trial.name not in runs:
-        raise ValueError(f"{trial.stage} has no run {trial.name!r}; {nearest(trial.name, runs)}")
     document = plain(runs[trial.name])
     *parents, last = trial.setting.split(".")
     inner = document
@@ -76,19 +73,18 @@ def varied(params: Params, trial: Trial) -> Params:
     return other
 
 
-def tried(params: Params, trial: Trial) -> dict[str, Any]:
+def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
     """Its line: trained and measured, or found."""
     from pipeline.evaluate import evaluate
     from pipeline.learn import learn
 
-    graph = Graph(varied(params, trial))
     measurement = graph.measurement(f"{trial.stage}.{trial.name}.{PROTOCOL}", trial.seed)
     training = measurement.training
     if not (training.weights.exists() and training.record.exists()):
         learn(graph, trial.stage, trial.name, trial.seed)
     if not measurement.metrics.exists():
         evaluate(graph, measurement.name, trial.seed)
-    record = json.loads(measurement.metrics.read_text(encoding="utf-8"))
+    record = read_json(measurement.metrics, way_out="try it again")
     metric = next((each for each in METRICS if each in record["metrics"]), None)
     if metric is None:
         raise ValueError(f"{training.label} is measured by none of {', '.join(METRICS)}")
@@ -111,11 +107,7 @@ def keep(path: Path, lines: list[dict[str, Any]]) -> None:
     """Beside what was tried before; what is tried again takes its place."""
     old = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
     every = {(each["setting"], each["key"], str(each["seed"])): each for each in [*old, *lines]}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(every[which] for which in every)
-    write_text(path, text.getvalue())
+    write_lines(path, COLUMNS, every.values())
 
 
 def shown(lines: list[dict[str, Any]]) -> str:
@@ -134,14 +126,13 @@ def search(params: Params, label: str, setting: str, values: list[str], *, seeds
     if stage not in STAGES or not name:
         raise ValueError(f"{label!r} is not STAGE.RUN, as in finetune.cifar10-ours")
     trials = [Trial(stage, name, setting, value, seed, holdout) for value in values for seed in range(seeds)]
-    for trial in trials:
-        varied(params, trial)  # what is wrong with the last is said before the first begins
+    graphs = [Graph(varied(params, each)) for each in trials]  # what is wrong is said before the first begins
     lines: list[dict[str, Any]] = []
     follower = track.follow()
     os.environ[track.FOLLOWED] = "by search"
     try:
-        for trial in trials:
-            lines.append(tried(params, trial))
+        for graph, trial in zip(graphs, trials, strict=True):
+            lines.append(tried(graph, trial))
             keep(RESULTS / "search" / f"{label}.csv", lines)
     finally:
         track.finish([follower])
@@ -159,9 +150,7 @@ def main() -> None:
     given = parser.parse_args()
 
     def act() -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        params = load(scale=given.scale)
-        progress.every = params.engine.log_seconds
+        params = begun(given.scale)
         print(
             search(params, given.run, given.setting, given.values, seeds=given.seeds, holdout=given.holdout),
             end="",

@@ -2,13 +2,12 @@
 
 import argparse
 import csv
-import io
 import statistics
 import sys
 from typing import Any
 
 from pipeline.command import answered
-from pipeline.files import damaged, read_json, write_text
+from pipeline.files import damaged, read_json, write_lines, write_text
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Cell, Table, check, find, numbered, papers, target
 from pipeline.params import load
@@ -37,13 +36,9 @@ def table(graph: Graph, name: str, *, from_mlflow: bool = False) -> str:
     read = FromMlflow(graph) if from_mlflow else from_files
     lines = [line(graph, row, column, cell, read) for row, column, cell in layout.cells()]
     path = target(paper, key).with_suffix(".csv")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
     shown = in_layout(paper, key, layout, lines)
     write_text(path.with_suffix(".md"), shown)
-    write_text(path, buffer.getvalue())
+    write_lines(path, COLUMNS, lines)
     return shown
 
 
