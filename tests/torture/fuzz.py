@@ -224,6 +224,7 @@ def _outside(place: Path) -> set[str]:
     }
 
 
-FAULTS = {f"fuzz: {name}": Fault(partial(fuzzed, name), 2000, few=100) for name in TARGETS}
-if find_spec("atheris"):
+LED = find_spec("atheris") is not None  # where it is not, hypothesis draws all of the inputs
+FAULTS = {f"fuzz: {name}": Fault(partial(fuzzed, name), 2000 if LED else 3500, few=100) for name in TARGETS}
+if LED:
     FAULTS |= {f"fuzz: {name}, led by coverage": Fault(partial(led, name), 1500, few=100) for name in TARGETS}
