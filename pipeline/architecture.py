@@ -1,12 +1,11 @@
 """architecture: a paper's networks as they are built, layer by layer; the table proves the code."""
 
-import csv
 from types import SimpleNamespace
 from typing import Any
 
 from pipeline.command import run_rendering
 from pipeline.datasets import SOURCES
-from pipeline.files import write_lines, write_text
+from pipeline.files import read_lines, write_lines, write_text
 from pipeline.graph import Graph, Training
 from pipeline.papers import find, numbered, target
 from pipeline.table import grid
@@ -62,11 +61,8 @@ def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:
 def stale(graph: Graph, name: str) -> bool:
     """Whether the table on the disk shows networks of other runs than params.yaml now has."""
     paper, key, _ = find("architectures", name)
-    path = target(paper, key).with_suffix(".csv")
-    if not path.exists():
-        return True
-    with path.open(newline="", encoding="utf-8") as file:
-        found = {line["network"]: line["run"] for line in csv.DictReader(file)}
+    lines = read_lines(target(paper, key).with_suffix(".csv"))
+    found = {line["network"]: line["run"] for line in lines}
     return found != {shown: training.identity for shown, training in trainings(graph, name).items()}
 
 

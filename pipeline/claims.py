@@ -1,6 +1,5 @@
 """claims: what a paper says that its tables show, tried on our runs: confirmed, refuted or undecided."""
 
-import csv
 import itertools
 import math
 import statistics
@@ -8,7 +7,7 @@ from typing import Any
 
 from pipeline import comparison
 from pipeline.command import run_rendering
-from pipeline.files import write_lines
+from pipeline.files import read_lines, write_lines
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, paper_of, papers, target
 from pipeline.table import from_files, names, number, value_of
@@ -35,11 +34,11 @@ def measurements(graph: Graph, paper: str) -> list[Measurement]:
 
 def stale(graph: Graph, paper: str) -> bool:
     """Whether the verdicts on the disk are of other runs than params.yaml now asks for."""
-    path = target(paper, NAME).with_suffix(".csv")
-    if not path.exists():
-        return True
-    with path.open(newline="", encoding="utf-8") as file:
-        found = [(each.get("claim"), each.get("runs")) for each in csv.DictReader(file)]
+    return outdated(graph, paper, read_lines(target(paper, NAME).with_suffix(".csv")))
+
+
+def outdated(graph: Graph, paper: str, lines: list[dict[str, str]]) -> bool:
+    found = [(each.get("claim"), each.get("runs")) for each in lines]
     wanted = papers()[paper].claims.items()
     return found != [(name, names(measured_by(graph, claim))) for name, claim in wanted]
 

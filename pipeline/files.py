@@ -46,6 +46,14 @@ def write_lines(path: Path, columns: Sequence[str], lines: Iterable[Mapping[str,
     write_text(path, text.getvalue())
 
 
+def read_lines(path: Path) -> list[dict[str, str]]:
+    """Of a CSV file; none where there is none."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def read_json(path: Path, *, way_out: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())

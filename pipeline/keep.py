@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import claims, table
 from pipeline.command import run_rendering
 from pipeline.files import read_json, write_text
-from pipeline.graph import RESULTS, Graph, Measurement, Training
+from pipeline.graph import RESULTS, Graph
 from pipeline.papers import called, paper_of, target
 
 KEPT = RESULTS / "reference"
@@ -30,9 +30,9 @@ def keep(graph: Graph, paper: str) -> None:
     files = {record: place / record.name for name in facts.tables for record in written(target(paper, name))}
     files[target(paper, f"{claims.NAME}.csv")] = place / f"{claims.NAME}.csv"
     for each in measured:
-        files[each.metrics] = kept(place, each)
+        files[each.metrics] = kept(place, each.identity)
         for training in each.training.lineage:
-            files[training.record] = kept(place, training)
+            files[training.record] = kept(place, training.identity)
     texts = {copy: text_of(record, way_out=make) for record, copy in files.items()}
     shutil.rmtree(place, ignore_errors=True)
     for copy, text in texts.items():
@@ -50,10 +50,17 @@ def written(path: Path) -> list[Path]:
     return [path.with_suffix(".csv"), path.with_suffix(".md")]
 
 
-def kept(place: Path, made: Measurement | Training) -> Path:
+def kept(place: Path, identity: str) -> Path:
     """Of one run: runs/finetune/mnist-100-plain/0-4711ab.json."""
-    _, *rest = made.identity.split("/")
+    _, *rest = identity.split("/")
     return (place / "runs").joinpath(*rest).with_suffix(".json")
+
+
+def record_of(identity: str, name: str) -> Path:
+    """A run's run.json or metrics.json; where the run was not made here, what is kept of it."""
+    own, scale = RESULTS / "runs" / identity / name, identity.split("/")[0]
+    copies = [kept(place, identity) for place in sorted(KEPT.glob(f"{scale}/*"))]
+    return next((file for file in (own, *copies) if file.exists()), own)
 
 
 if __name__ == "__main__":

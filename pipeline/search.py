@@ -4,8 +4,6 @@ A trial is a run like any other, with a key of its own: what was tried before is
 """
 
 import argparse
-import csv
-import io
 import os
 import statistics
 import sys
@@ -17,7 +15,7 @@ import yaml
 
 from pipeline import track
 from pipeline.command import answered, begun
-from pipeline.files import read_json, write_lines
+from pipeline.files import read_json, read_lines, write_lines
 from pipeline.graph import RESULTS, Graph
 from pipeline.params import STAGES, Params, Run, check
 from pipeline.table import grid
@@ -105,7 +103,7 @@ def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
 
 def keep(path: Path, lines: list[dict[str, Any]]) -> None:
     """Beside what was tried before; what is tried again takes its place."""
-    old = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
+    old = read_lines(path)
     every = {(each["setting"], each["key"], str(each["seed"])): each for each in [*old, *lines]}
     write_lines(path, COLUMNS, every.values())
 

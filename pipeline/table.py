@@ -1,13 +1,12 @@
 """table: the paper's numbers and ours side by side, from metrics.json files or from MLflow alone."""
 
 import argparse
-import csv
 import statistics
 import sys
 from typing import Any
 
 from pipeline.command import answered
-from pipeline.files import damaged, read_json, write_lines, write_text
+from pipeline.files import damaged, read_json, read_lines, write_lines, write_text
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Cell, Table, check, find, numbered, papers, target
 from pipeline.params import load
@@ -54,15 +53,13 @@ def measurements(graph: Graph, name: str) -> list[Measurement]:
 
 def stale(graph: Graph, name: str) -> bool:
     """Whether the CSV on the disk answers to other runs than params.yaml now asks for."""
-    paper, key, layout = find("tables", name)
-    path = target(paper, key).with_suffix(".csv")
-    if not path.exists():
-        return True
-    with path.open(newline="", encoding="utf-8") as file:
-        found = [
-            (each.get("row"), each.get("column"), each.get("paper"), each.get("runs"))
-            for each in csv.DictReader(file)
-        ]
+    paper, key, _ = find("tables", name)
+    return outdated(graph, name, read_lines(target(paper, key).with_suffix(".csv")))
+
+
+def outdated(graph: Graph, name: str, lines: list[dict[str, str]]) -> bool:
+    _, _, layout = find("tables", name)
+    found = [(each.get("row"), each.get("column"), each.get("paper"), each.get("runs")) for each in lines]
     return found != [
         (row, column, number(cell.paper), names(wanted(graph, cell))) for row, column, cell in layout.cells()
     ]

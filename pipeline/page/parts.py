@@ -1,7 +1,6 @@
 """What a paper consists of on the page: tables, networks, figures, claims, each as far as it was made."""
 
 import base64
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import architecture, claims, figure, table
+from pipeline.files import read_lines
 from pipeline.graph import Graph, Measurement
+from pipeline.keep import KEPT
 from pipeline.page.cells import Shown, decimals, shown
 from pipeline.page.runs import Link, Runs
 from pipeline.papers import Claim, Paper, called, numbered, target
@@ -26,7 +27,8 @@ class Part:
     title: str
     command: str
     note: str = ""
-    state: str = "missing"  # made; outdated: of other values than params.yaml has now
+    state: str = "missing"  # made; kept: elsewhere; outdated: of other values than params.yaml has now
+    kept: bool = False  # not made here
     scale: str = ""
     data: str = ""
     why: str = ""  # of what is missing
@@ -66,9 +68,9 @@ class Shelf:
     def table(self, paper: str, key: str, layout: Any) -> Part:
         path = target(paper, key).with_suffix(".csv")
         part = self._part("table", paper, key, path, title=layout.title, note=layout.note)
-        lines = lines_of(path)
-        self._settle(part, lines, lambda graph: table.stale(graph, called(paper, key)))
-        if part.state != "made":
+        lines = self._lines(part, paper, path)
+        self._settle(part, lines, lambda graph: table.outdated(graph, called(paper, key), lines))
+        if part.state not in ("made", "kept"):
             part.why = self._why(part, lambda graph: table.measurements(graph, called(paper, key)))
         found = {(each["row"], each["column"]): each for each in lines}
         columns = {
@@ -99,7 +101,7 @@ class Shelf:
     def networks(self, paper: str, key: str, title: str) -> Part:
         path = target(paper, key).with_suffix(".csv")
         part = self._part("networks", paper, key, path, title=title)
-        lines = lines_of(path)
+        lines = read_lines(path)
         self._settle(part, lines, lambda graph: architecture.stale(graph, called(paper, key)))
         part.body = {}
         for line in lines:
@@ -124,9 +126,9 @@ class Shelf:
     def claims(self, paper: str, wanted: dict[str, Claim]) -> Part:
         path = target(paper, claims.NAME).with_suffix(".csv")
         part = self._part("claims", paper, claims.NAME, path, title="what the paper says that they show")
-        lines = lines_of(path)
-        self._settle(part, lines, lambda graph: claims.stale(graph, paper))
-        if part.state != "made":
+        lines = self._lines(part, paper, path)
+        self._settle(part, lines, lambda graph: claims.outdated(graph, paper, lines))
+        if part.state not in ("made", "kept"):
             part.why = self._why(part, lambda graph: claims.measurements(graph, paper))
         found = {each["claim"]: each for each in lines}
         part.body = [self._claim(part, claim, found.get(name)) for name, claim in wanted.items()]
@@ -157,6 +159,12 @@ class Shelf:
             command=f"snakemake --cores all {path}",
         )
 
+    def _lines(self, part: Part, paper: str, path: Path) -> list[dict[str, str]]:
+        """Of what was made here; else of what is kept, at the scale that does most."""
+        kept = [KEPT / scale / paper / path.name for scale in reversed(self.params.scales)]
+        part.kept = not path.exists()
+        return next((lines for lines in map(read_lines, (path, *kept)) if lines), [])
+
     def _settle(self, part: Part, lines: list[dict[str, str]], stale: Callable[[Graph], bool]) -> None:
         """By which scale its numbers were made, and whether params.yaml would make the same now."""
         if not lines:
@@ -168,7 +176,8 @@ class Shelf:
             )
         )
         graph = self.graph_of(part.scale)
-        part.state = "outdated" if graph is None or stale(graph) else "made"
+        fresh = "kept" if part.kept else "made"
+        part.state = "outdated" if graph is None or stale(graph) else fresh
         part.command += f" --config scale={part.scale}"
 
     def _why(self, part: Part, measurements: Callable[[Graph], list[Measurement]]) -> str:
@@ -191,10 +200,3 @@ class Shelf:
         if unfetched:
             told.append(f"data to fetch: {', '.join(sorted(unfetched))}")
         return ", ".join(told)
-
-
-def lines_of(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

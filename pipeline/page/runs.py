@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.graph import RESULTS, Graph, Measurement, Training, short_hash
+from pipeline.keep import record_of
 from pipeline.papers import papers
 from pipeline.track import flat
 
@@ -97,16 +98,17 @@ class Runs:
         )
         measured = identities[0].split("/")[1] == "evaluate"
         if measured:
-            records = self._read(run, (RESULTS / "runs" / each / "metrics.json" for each in identities))
+            records = self._read(run, (record_of(each, "metrics.json") for each in identities))
             shown = shown_in_tables(run.label)
             every = dict.fromkeys(name for each in records for name in each["metrics"])
             names = sorted(every, key=lambda name: name not in shown)
             run.metrics = {name: [each["metrics"].get(name, math.nan) for each in records] for name in names}
             run.curve = curve([each["epoch_losses"] for each in records])
             run.measured = facts(records)
-            records = self._read(run, (each.record for each in trainings if each is not None))
+            own_names = [each.identity for each in trainings if each is not None]
+            records = self._read(run, (record_of(each, "run.json") for each in own_names))
         else:
-            records = self._read(run, (RESULTS / "runs" / each / "run.json" for each in identities))
+            records = self._read(run, (record_of(each, "run.json") for each in identities))
             run.curve = curve([each["epoch_losses"] for each in records])
         if records:
             run.params, run.trained = flat(records[0]["spec"]), facts(records)
