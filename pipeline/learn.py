@@ -23,7 +23,17 @@ from pipeline.models import zhang
 from pipeline.models.layers import initialise
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Engine
-from pipeline.train import State, chance, fit, fits, load_tensors, on_device, precision, save_tensors
+from pipeline.train import (
+    State,
+    chance,
+    compiles,
+    fit,
+    fits,
+    load_tensors,
+    on_device,
+    precision,
+    save_tensors,
+)
 from pipeline.typed import plain
 
 
@@ -187,6 +197,7 @@ def _write(
             **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),
             "seconds": round(seconds, 2),
             "precision": precision(engine, device),
+            "compiled": compiles(engine, device, state.step),
             "images_on": "device" if on_device(engine, device) else "host",
             "machine": machine(device),
         },

@@ -39,6 +39,7 @@ class Engine:
     threads: int
     precision: Literal["auto", "fp32", "bf16"]
     images: Literal["auto", "host", "device"]  # which cuts the batches of a set that is held whole
+    compile: Literal["auto", "always", "never"]  # whether torch compiles the network
     checkpoint_seconds: float
     log_seconds: float
     stream_above_gb: float  # a split whose pixels need more memory than this is streamed

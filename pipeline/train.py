@@ -3,6 +3,8 @@
 import hashlib
 import io
 import math
+import os
+import shutil
 import signal
 import sys
 import time
@@ -25,6 +27,8 @@ from pipeline.params import Engine, Run
 from pipeline.progress import Progress
 
 LOGGED = 500  # points on a run's curve
+COMPILED_FROM = 2000  # steps
+COMPILER = os.environ.get("CXX", "g++")  # what torch compiles for a CPU with
 
 
 def chance(*numbers: int | str) -> int:
@@ -44,6 +48,24 @@ def precision(engine: Engine, device: torch.device) -> str:
 def on_device(engine: Engine, device: torch.device) -> bool:
     """Whether a set that is held whole lies on the device, and not beside it."""
     return device.type == "cuda" if engine.images == "auto" else engine.images == "device"
+
+
+def compiles(engine: Engine, device: torch.device, steps: int) -> bool:
+    """Whether torch compiles the network: half a minute or more, which is won back by long runs alone."""
+    if engine.compile != "auto":
+        return engine.compile == "always"
+    long = steps >= COMPILED_FROM and device.type == "cpu" and precision(engine, device) == "bf16"
+    return long and ranks.RANKS == 1 and shutil.which(COMPILER) is not None
+
+
+def compiled(model: nn.Module, device: torch.device) -> None:
+    """Have it compiled when it is called first; layers that draw go on drawing as they do without."""
+    import torch._inductor.config as inductor
+
+    if device.type == "cpu" and shutil.which(COMPILER) is None:
+        raise ValueError(f"engine.compile: no {COMPILER} is here; install it, or set engine.compile: never")
+    inductor.fallback_random = True
+    model.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
 
 
 @dataclass
@@ -83,6 +105,8 @@ def fit(
     unread: list[Tensor] = []
     read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
     ranks.synced(model).train()
+    if compiles(engine, device, total):
+        compiled(model, device)
     resting: set[str] | None = None
 
     def save() -> None:

@@ -133,17 +133,24 @@ def test_runs_that_are_not_on_the_disk_are_asked_for(made, page):
 def test_what_is_kept_is_shown_until_it_is_made_here(workplace, tab):
     shutil.copytree(Path(__file__).parents[1] / "results" / "reference", "results/reference")
     kept = read_lines(Path("results/reference/reduced/real/table1.csv"))
-    table, cells = "document.querySelector('#real-table1')", "document.querySelectorAll('#real-table1 .ours a')"
+    table, cells = (
+        "document.querySelector('#real-table1')",
+        "document.querySelectorAll('#real-table1 .ours a')",
+    )
     report(load(scale="smoke"))
     tab.goto(REPORT.absolute().as_uri())
     assert tab.js(f"{table}.className") == "part kept"
     assert "Ours: scale reduced, mnist, n 3." in tab.js(f"{table}.innerText")
-    assert tab.js(f"[...{cells}].map(each => each.innerText)") == [f"{float(each['mean']):.2f}" for each in kept]
+    assert tab.js(f"[...{cells}].map(each => each.innerText)") == [
+        f"{float(each['mean']):.2f}" for each in kept
+    ]
     tab.js(f"{cells}[0].click()")
     tab.until("document.querySelector('.run:target polyline')")
     assert "Not on this disk" not in tab.js("document.body.textContent")
     assert "Outdated" not in tab.js("document.querySelector('.run:target').textContent")
-    claims = "[...document.querySelectorAll('#real-claims .verdict')].map(each => each.innerText.split(' ')[1])"
+    claims = (
+        "[...document.querySelectorAll('#real-claims .verdict')].map(each => each.innerText.split(' ')[1])"
+    )
     verdicts = [each["verdict"] for each in read_lines(Path("results/reference/reduced/real/claims.csv"))]
     assert tab.js(claims) == verdicts
 

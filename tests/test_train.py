@@ -21,9 +21,10 @@ from pipeline.graph import Graph
 from pipeline.learn import beginning, learn, load_parts
 from pipeline.objectives import LOSSES
 from pipeline.optimise import OPTIMISERS, SCHEDULES
-from pipeline.params import Adam, Plateau, Sgd, Steps, load
+from pipeline.params import Adam, Classify, Network1, Plateau, Sgd, Steps, load
 from pipeline.shard import shard
-from pipeline.train import fit
+from pipeline.train import COMPILED_FROM, compiles, fit
+from pipeline.typed import Choice
 
 FULL = "imagenet-full"
 FINE = "voc2007-imagenet-full"
@@ -148,6 +149,55 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
         open_manifest(graph.shards("cifar10").manifest, "train"),
     )
     assert not same(began.head.state_dict(), ended["head"])
+
+
+def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
+    """With dropout, whose draws are no rounding."""
+    set_params(workplace, engine__compile="always", scales__smoke__epochs=1)
+    params = load()
+    graph, spec = Graph(params), params.finetune["cifar10-gaussian"]
+    small = replace(
+        spec,
+        init="he",
+        network=Choice("network-1", Network1(n=2, m=(2,))),
+        objective=Choice("classify", Classify(hidden=(8,), dropout=0.5, pool=True)),
+    )
+    training = replace(graph.training("finetune", "cifar10-gaussian", 0), spec=small)
+    shard(training.shards)
+    manifest = open_manifest(training.shards.manifest, "train")
+
+    def losses(compile):
+        model, found = beginning(training, manifest), []
+        batches = Batches(Images(manifest, stream_above_gb=8), np.arange(48), small.augment, batch=16, seed=0)
+        fit(
+            model,
+            lambda batch, generator: LOSSES["classify"](model, batch, small, generator),
+            batches,
+            replace(small, epochs=1),
+            seed=0,
+            owner={},
+            folder=training.folder,
+            engine=replace(params.engine, compile=compile),
+            device=torch.device("cpu"),
+            log=lambda step, metrics: found.extend([metrics["loss"]] if "loss" in metrics else []),
+        )
+        return found
+
+    plain, compiled = losses("never"), losses("always")
+    assert len(plain) == 3
+    assert compiled == pytest.approx(plain, rel=1e-4)
+    assert len(set(plain)) == 3
+
+
+def test_what_is_compiled_follows_from_the_hardware_and_the_length_of_the_run():
+    engine, cpu = load().engine, torch.device("cpu")
+    bf16 = replace(engine, precision="bf16")
+    assert compiles(bf16, cpu, COMPILED_FROM)
+    assert not compiles(bf16, cpu, COMPILED_FROM - 1)
+    assert not compiles(replace(engine, precision="fp32"), cpu, COMPILED_FROM)
+    assert not compiles(bf16, torch.device("cuda"), COMPILED_FROM)  # not without being asked for
+    assert compiles(replace(bf16, compile="always"), torch.device("cuda"), 1)
+    assert not compiles(replace(bf16, compile="never"), cpu, COMPILED_FROM)
 
 
 def test_a_part_to_freeze_that_the_network_lacks_is_refused_with_those_that_it_has(workplace):
