@@ -225,7 +225,7 @@ def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[tuple]:
     """By a scan over the headers of one buffer, without a copy of raw pixels."""
     count, refuse = manifest.record["shards"][shard]["count"], _refusal(manifest, shard)
     try:
-        samples = read_tar(memoryview(content))
+        samples = read_tar(content)
         if len(samples) != count:
             raise ValueError(f"it has {len(samples)} samples, {count} in the manifest")
     except ValueError as error:
@@ -249,20 +249,20 @@ def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[tuple]:
             yield from part
 
 
-def read_tar(tar: memoryview) -> dict[str, dict[str, memoryview]]:
+def read_tar(tar: bytes) -> dict[str, dict[str, memoryview]]:
     """The samples of a tar of plain files, by a scan over its headers: key -> extension -> content."""
     samples: dict[str, dict[str, memoryview]] = {}
-    at = 0
+    contents, at = memoryview(tar), 0
     while at + 512 <= len(tar) and tar[at]:
-        head = bytes(tar[at : at + 157])
-        name, size = head[:100].partition(b"\0")[0].decode("ascii"), int(head[124:135], 8)
+        name, size = tar[at : at + 100].partition(b"\0")[0].decode("ascii"), int(tar[at + 124 : at + 135], 8)
         key, dot, extension = name.partition(".")
-        if head[156] not in PLAIN or size < 0 or not dot or "/" in name:
+        if tar[at + 156] not in PLAIN or size < 0 or not dot or "/" in name:
             raise ValueError(f"{key[:40]!r}.{extension[:40]!r} of {size} bytes is no plain file")
-        if at + 512 + size > len(tar):
+        start, at = at + 512, at + 512 + size
+        if at > len(tar):
             raise ValueError(f"{key}.{extension} says that it has {size} bytes; the file ends before")
-        samples.setdefault(key, {})[extension] = tar[at + 512 : at + 512 + size]
-        at += 512 + (size + 511) // 512 * 512
+        samples.setdefault(key, {})[extension] = contents[start:at]
+        at += -at % 512
     return samples
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import tarfile
 from collections.abc import Iterator
 from functools import lru_cache
@@ -226,7 +227,10 @@ def from_netpbm(image: bytes | memoryview, *, where: str) -> np.ndarray:
     try:
         head = bytes(image[:64])
         end = head.index(b"\n", head.index(b"\n", 3) + 1) + 1
-        return np.frombuffer(image, np.uint8, offset=end).reshape(_shape(head[:end]))
+        shape = _shape(head[:end])
+        if len(image) - end != math.prod(shape):
+            raise ValueError
+        return np.ndarray(shape, np.uint8, image, end)
     except (ValueError, KeyError):
         raise ValueError(f"{where}: not the raw image that its header says") from None
 
