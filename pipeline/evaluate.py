@@ -18,7 +18,7 @@ from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_mani
 from pipeline.devices import device_at_hand, prepare
 from pipeline.files import damaged, read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
-from pipeline.learn import commit, machine, trained
+from pipeline.learn import commit, machine, now, trained
 from pipeline.models import masci, zhang
 from pipeline.models import swwae as what_where
 from pipeline.notation import Pool
@@ -84,6 +84,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
             "metrics": figures,
             "epoch_losses": record["epoch_losses"],
             "seconds": round(time.time() - began, 2),
+            "ended": now(),
             "machine": machine(device),
         }
         write_json(measurement.metrics, content)

@@ -196,6 +196,7 @@ def _write(
             "epoch_losses": state.losses,
             **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),
             "seconds": round(seconds, 2),
+            "ended": now(),
             "precision": precision(engine, device),
             "compiled": compiles(engine, device, state.step),
             "images_on": "device" if on_device(engine, device) else "host",
@@ -217,6 +218,10 @@ def describe(training: Training, manifest: Manifest) -> dict[str, Any]:
         "data_sha256": manifest.sha256,
         "start": training.start.identity if training.start else None,
     }
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def machine(device: torch.device) -> dict[str, Any]:

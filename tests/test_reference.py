@@ -15,6 +15,7 @@ from pipeline.params import Run, load
 from pipeline.table import measurements, table
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 KEPT = sorted(place for place in REFERENCE.glob("*/*") if place.is_dir())
 
 
@@ -60,6 +61,7 @@ class TestKept:
                 assert set(line["commit"].split()) == {each["commit"] for each in measured}
                 split = "train" if cell.of.endswith(".validation") else "test"
                 assert all(each["split"] == split and each["machine"]["device"] for each in measured)
+                assert all(re.fullmatch(DATE, each["ended"]) for each in measured)
                 seen += len(values)
         assert seen
 
@@ -82,6 +84,7 @@ class TestKept:
             assert typed.build(Run, run["spec"], run["run"]).epochs == len(run["epoch_losses"])
             assert run["scale"] == place.parent.name
             assert run["machine"]["torch"]
+            assert re.fullmatch(DATE, run["ended"])
             assert len(run["commit"]) == 12, f"{run['identity']}: of edited code"
             assert run["dataset"] != "procedural"
             assert run["start"] is None or record(place, run["start"])

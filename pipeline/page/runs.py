@@ -179,6 +179,7 @@ FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "data": lambda each: f"{each['dataset']}, sha256 {each['data_sha256'][:16]}",
     "images": lambda each: f"{each['images']:,} of the split {each['split']}" if "images" in each else "",
     "commit": lambda each: each["commit"],
+    "date": lambda each: each.get("ended", "").partition("T")[0],
     "machine": lambda each: each["machine"]["device"],
     "system": lambda each: "torch {torch}, Python {python}, {system}".format(**each["machine"]),
     "precision": lambda each: each.get("precision", ""),
