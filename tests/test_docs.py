@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import PARTS, ROOT, TINY, command, set_params
 
+from pipeline import papers
+
 
 def blocks(page: str, kind: str) -> list[str]:
     return re.findall(
@@ -74,6 +76,13 @@ def test_own_pictures_are_pretrained_finetuned_and_tabled_by_the_book(fresh, tmp
     assert [line.split(",")[8:11] for line in table[1:]] == [["reduced", "mine", "measured"]] * 2
     assert "undecided" in (fresh / "results" / "mine" / "claims.csv").read_text()
     assert "With pre-training and without" in (fresh / "results" / "report.html").read_text()
+
+
+def test_the_papers_own_scale_is_asked_for_by_targets_that_there_are():
+    page = (ROOT / "docs" / "paper-scale.md").read_text()
+    asked = re.findall(r"snakemake --cores all (\S+) --config scale=paper", page)
+    assert len(asked) > 5
+    assert {each.removesuffix(".csv") for each in asked} <= {*papers.targets(), *papers.papers()}
 
 
 def test_the_citation_names_every_paper():
