@@ -125,9 +125,8 @@ def up_to_date(params: Params) -> Iterator[Row]:
         began = time.perf_counter()
         done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - began
-        made = done.returncode == 0 and (
-            words[0] == "dvc" or "Nothing to be done" in done.stdout + done.stderr
-        )
+        nothing = "up to date" if words[0] == "dvc" else "Nothing to be done"
+        made = done.returncode == 0 and nothing in done.stdout + done.stderr
         yield Row(
             what=what,
             against=f"{bound:.0f} s",

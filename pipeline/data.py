@@ -199,10 +199,14 @@ def _labels(labels: list, classes: int) -> Tensor:
 def read_shards(
     manifest: Manifest, shards: list[int]
 ) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None]]:
-    """The samples of verified shards; while those of one are looked at, the next is read and verified."""
-    with ThreadPoolExecutor(1) as reader:
-        for shard, content in zip(shards, reader.map(partial(_verified, manifest), shards), strict=True):
-            yield from _samples(manifest, shard, content)
+    """The samples of shards, once all of these are read and verified.
+
+    Not while the first are looked at: that is Python's own work, which keeps the readers from theirs.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+        contents = list(readers.map(partial(_verified, manifest), shards))
+    for shard, content in zip(shards, contents, strict=True):
+        yield from _samples(manifest, shard, content)
 
 
 def _verified(manifest: Manifest, shard: int) -> bytes:
@@ -241,11 +245,12 @@ def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[tuple]:
         return found
 
     every = list(samples.items())
+    if not any(extension in members for members in samples.values() for extension in COMPRESSED):
+        yield from decoded(every)  # raw pixels are only looked at: threads would cost more
+        return
     parts = [every[at : at + TOGETHER] for at in range(0, len(every), TOGETHER)]
-    compressed = any(extension in members for members in samples.values() for extension in COMPRESSED)
-    with ThreadPoolExecutor(os.cpu_count() if compressed else 1) as decoders:
-        each = decoders.map if compressed else map  # raw pixels are only looked at: threads would cost more
-        for part in each(decoded, parts):
+    with ThreadPoolExecutor(os.cpu_count()) as decoders:
+        for part in decoders.map(decoded, parts):
             yield from part
 
 
