@@ -198,7 +198,7 @@ def _write(
             "seconds": round(seconds, 2),
             "ended": now(),
             "precision": precision(engine, device),
-            "compiled": compiles(engine, device, state.step),
+            "compiled": compiles(engine, device, training.spec, state.step),
             "images_on": "device" if on_device(engine, device) else "host",
             "machine": machine(device),
         },

@@ -28,6 +28,7 @@ from pipeline.progress import Progress
 
 LOGGED = 500  # points on a run's curve
 COMPILED_FROM = 2000  # steps
+IN_PARTS = ("swwae", "augment")  # objectives that call parts of their network, never the whole
 COMPILER = os.environ.get("CXX", "g++")  # what torch compiles for a CPU with
 
 
@@ -50,8 +51,10 @@ def on_device(engine: Engine, device: torch.device) -> bool:
     return device.type == "cuda" if engine.images == "auto" else engine.images == "device"
 
 
-def compiles(engine: Engine, device: torch.device, steps: int) -> bool:
+def compiles(engine: Engine, device: torch.device, spec: Run, steps: int) -> bool:
     """Whether torch compiles the network: half a minute or more, which is won back by long runs alone."""
+    if spec.objective.name in IN_PARTS:
+        return False
     if engine.compile != "auto":
         return engine.compile == "always"
     long = steps >= COMPILED_FROM and device.type == "cpu" and precision(engine, device) == "bf16"
@@ -105,7 +108,7 @@ def fit(
     unread: list[Tensor] = []
     read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
     ranks.synced(model).train()
-    if compiles(engine, device, total):
+    if compiles(engine, device, spec, total):
         compiled(model, device)
     resting: set[str] | None = None
 

@@ -23,7 +23,7 @@ from pipeline.objectives import LOSSES
 from pipeline.optimise import OPTIMISERS, SCHEDULES
 from pipeline.params import Adam, Classify, Network1, Plateau, Sgd, Steps, load
 from pipeline.shard import shard
-from pipeline.train import COMPILED_FROM, compiles, fit
+from pipeline.train import COMPILED_FROM, COMPILER, compiles, fit
 from pipeline.typed import Choice
 
 FULL = "imagenet-full"
@@ -151,6 +151,7 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
     assert not same(began.head.state_dict(), ended["head"])
 
 
+@pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
 def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
     """With dropout, whose draws are no rounding."""
     set_params(workplace, engine__compile="always", scales__smoke__epochs=1)
@@ -190,14 +191,20 @@ def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
 
 
 def test_what_is_compiled_follows_from_the_hardware_and_the_length_of_the_run():
-    engine, cpu = load().engine, torch.device("cpu")
-    bf16 = replace(engine, precision="bf16")
-    assert compiles(bf16, cpu, COMPILED_FROM)
-    assert not compiles(bf16, cpu, COMPILED_FROM - 1)
-    assert not compiles(replace(engine, precision="fp32"), cpu, COMPILED_FROM)
-    assert not compiles(bf16, torch.device("cuda"), COMPILED_FROM)  # not without being asked for
-    assert compiles(replace(bf16, compile="always"), torch.device("cuda"), 1)
-    assert not compiles(replace(bf16, compile="never"), cpu, COMPILED_FROM)
+    params, cpu, gpu = load(), torch.device("cpu"), torch.device("cuda")
+    called, in_parts = params.pretrain["cifar10-pixel"], params.finetune["mnist-100-swwae-dropout"]
+
+    def chosen(device=cpu, spec=called, steps=COMPILED_FROM, compile="auto", precision="bf16"):
+        return compiles(replace(params.engine, compile=compile, precision=precision), device, spec, steps)
+
+    assert chosen()
+    assert not chosen(steps=COMPILED_FROM - 1)
+    assert not chosen(precision="fp32")
+    assert not chosen(gpu)  # not without being asked for
+    assert chosen(gpu, steps=1, compile="always")
+    assert not chosen(compile="never")
+    assert not chosen(spec=in_parts)
+    assert not chosen(spec=in_parts, compile="always")
 
 
 def test_a_part_to_freeze_that_the_network_lacks_is_refused_with_those_that_it_has(workplace):
