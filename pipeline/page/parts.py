@@ -68,7 +68,7 @@ class Shelf:
     def table(self, paper: str, key: str, layout: Any) -> Part:
         path = target(paper, key).with_suffix(".csv")
         part = self._part("table", paper, key, path, title=layout.title, note=layout.note)
-        lines = self._lines(part, paper, path)
+        lines = self._lines(paper, path)
         self._settle(part, lines, lambda graph: table.outdated(graph, called(paper, key), lines))
         if part.state not in ("made", "kept"):
             part.why = self._why(part, lambda graph: table.measurements(graph, called(paper, key)))
@@ -126,7 +126,7 @@ class Shelf:
     def claims(self, paper: str, wanted: dict[str, Claim]) -> Part:
         path = target(paper, claims.NAME).with_suffix(".csv")
         part = self._part("claims", paper, claims.NAME, path, title="what the paper says that they show")
-        lines = self._lines(part, paper, path)
+        lines = self._lines(paper, path)
         self._settle(part, lines, lambda graph: claims.outdated(graph, paper, lines))
         if part.state not in ("made", "kept"):
             part.why = self._why(part, lambda graph: claims.measurements(graph, paper))
@@ -157,12 +157,12 @@ class Shelf:
             title=title,
             note=note,
             command=f"snakemake --cores all {path}",
+            kept=not path.exists(),
         )
 
-    def _lines(self, part: Part, paper: str, path: Path) -> list[dict[str, str]]:
+    def _lines(self, paper: str, path: Path) -> list[dict[str, str]]:
         """Of what was made here; else of what is kept, at the scale that does most."""
         kept = [KEPT / scale / paper / path.name for scale in reversed(self.params.scales)]
-        part.kept = not path.exists()
         return next((lines for lines in map(read_lines, (path, *kept)) if lines), [])
 
     def _settle(self, part: Part, lines: list[dict[str, str]], stale: Callable[[Graph], bool]) -> None:

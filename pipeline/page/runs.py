@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.graph import RESULTS, Graph, Measurement, Training, short_hash
@@ -98,17 +97,16 @@ class Runs:
         )
         measured = identities[0].split("/")[1] == "evaluate"
         if measured:
-            records = self._read(run, (record_of(each, "metrics.json") for each in identities))
+            records = self._read(run, identities, "metrics.json")
             shown = shown_in_tables(run.label)
             every = dict.fromkeys(name for each in records for name in each["metrics"])
             names = sorted(every, key=lambda name: name not in shown)
             run.metrics = {name: [each["metrics"].get(name, math.nan) for each in records] for name in names}
             run.curve = curve([each["epoch_losses"] for each in records])
             run.measured = facts(records)
-            own_names = [each.identity for each in trainings if each is not None]
-            records = self._read(run, (record_of(each, "run.json") for each in own_names))
+            records = self._read(run, [each.identity for each in trainings if each is not None], "run.json")
         else:
-            records = self._read(run, (record_of(each, "run.json") for each in identities))
+            records = self._read(run, identities, "run.json")
             run.curve = curve([each["epoch_losses"] for each in records])
         if records:
             run.params, run.trained = flat(records[0]["spec"]), facts(records)
@@ -131,9 +129,9 @@ class Runs:
         return found if isinstance(found, Training | Measurement) else None
 
     @staticmethod
-    def _read(run: Run, paths: Iterable[Path]) -> list[dict[str, Any]]:
+    def _read(run: Run, identities: Iterable[str], name: str) -> list[dict[str, Any]]:
         found = []
-        for path in paths:
+        for path in (record_of(each, name) for each in identities):
             try:
                 found.append(json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError):
