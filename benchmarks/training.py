@@ -14,9 +14,10 @@ from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate
 from pipeline.data import Batch, Batches
 from pipeline.devices import device_at_hand, prepare
+from pipeline.engine import precision
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Params
-from pipeline.train import fit, precision
+from pipeline.train import fit
 from pipeline.typed import Choice
 
 BATCH, CROP = 64, 29

@@ -16,6 +16,7 @@ from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
 from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
 from pipeline.devices import device_at_hand, prepare
+from pipeline.engine import precision
 from pipeline.files import damaged, read_json, write_json, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.learn import commit, machine, now, trained
@@ -26,7 +27,7 @@ from pipeline.objectives import corrupted, restoration
 from pipeline.params import Augment
 from pipeline.progress import Progress
 from pipeline.shard import resized
-from pipeline.train import chance, precision
+from pipeline.train import chance
 
 BATCH = 100  # images at once; no result depends on it
 SEEN = 64  # the least side of a picture that is to be looked at

@@ -17,6 +17,7 @@ from pipeline import ranks, track
 from pipeline.balance import balanced
 from pipeline.data import Batches, Images, Manifest, Mixed, open_manifest, subset
 from pipeline.devices import device_at_hand, prepare
+from pipeline.engine import compiles, on_device, precision
 from pipeline.files import need_room, write_json
 from pipeline.graph import Graph, Training
 from pipeline.models import zhang
@@ -26,12 +27,9 @@ from pipeline.params import Engine
 from pipeline.train import (
     State,
     chance,
-    compiles,
     fit,
     fits,
     load_tensors,
-    on_device,
-    precision,
     save_tensors,
 )
 from pipeline.typed import plain

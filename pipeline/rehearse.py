@@ -20,12 +20,13 @@ from pipeline.balance import balanced
 from pipeline.data import Batch, Batches, Images, Manifest, Mixed, Pixels, open_manifest
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.devices import device_at_hand, prepare
+from pipeline.engine import precision
 from pipeline.evaluate import MEASURES
 from pipeline.graph import Measurement, Shards, Training, short_hash
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Engine, Protocol
 from pipeline.shard import open_split, shard, write_split
-from pipeline.train import fit, precision
+from pipeline.train import fit
 from pipeline.typed import Choice, plain
 
 PICTURES = 64  # drawn for each kind of data

@@ -17,13 +17,14 @@ from conftest import command, set_params
 from torch import nn
 
 from pipeline.data import Batches, Images, open_manifest
+from pipeline.engine import COMPILED_FROM, COMPILER, compiles
 from pipeline.graph import Graph
 from pipeline.learn import beginning, learn, load_parts
 from pipeline.objectives import LOSSES
 from pipeline.optimise import OPTIMISERS, SCHEDULES
 from pipeline.params import Adam, Classify, Network1, Plateau, Sgd, Steps, load
 from pipeline.shard import shard
-from pipeline.train import COMPILED_FROM, COMPILER, compiles, fit
+from pipeline.train import fit
 from pipeline.typed import Choice
 
 FULL = "imagenet-full"
