@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import ranks
 
+COMPILER = os.environ.get("CXX", "g++")  # for what is compiled for this very CPU
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of <malloc.h>
 _held: list[FileLock] = []  # until the process ends, however it ends
 

@@ -1,17 +1,17 @@
 """How the work is done: by what the hardware does natively and how long a run is, unless params.yaml says."""
 
-import os
 import shutil
 
 import torch
 from torch import nn
 
 from pipeline import ranks
+from pipeline.devices import COMPILER
 from pipeline.params import Engine, Run
+from pipeline.weight_gradient import library
 
 COMPILED_FROM = 2000  # steps
 IN_PARTS = ("swwae", "augment")  # objectives that call parts of their network, never the whole
-COMPILER = os.environ.get("CXX", "g++")  # what torch compiles for a CPU with
 
 
 def precision(engine: Engine, device: torch.device) -> str:
@@ -46,3 +46,15 @@ def compiled(model: nn.Module, device: torch.device) -> None:
         raise ValueError(f"engine.compile: no {COMPILER} is here; install it, or set engine.compile: never")
     inductor.fallback_random = True
     model.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+
+
+def own_gradients(engine: Engine, device: torch.device) -> bool:
+    """Whether weight_gradient.cpp computes those of convolutions' weights: where oneDNN is slow at it."""
+    fits, wanted = device.type == "cpu" and precision(engine, device) == "fp32", engine.weight_gradient
+    if wanted == "auto":
+        return fits and torch.backends.cpu.get_cpu_capability() == "AVX2"  # not with AVX-512
+    if wanted == "own" and not fits:
+        raise ValueError("engine.weight_gradient: own is for a CPU in fp32; set auto or torch")
+    if wanted == "own" and library() is None:
+        raise ValueError(f"engine.weight_gradient: no {COMPILER} here can compile it; set auto or torch")
+    return wanted == "own"

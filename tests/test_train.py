@@ -17,7 +17,8 @@ from conftest import command, set_params
 from torch import nn
 
 from pipeline.data import Batches, Images, open_manifest
-from pipeline.engine import COMPILED_FROM, COMPILER, compiles
+from pipeline.devices import COMPILER
+from pipeline.engine import COMPILED_FROM, compiles
 from pipeline.graph import Graph
 from pipeline.learn import beginning, learn, load_parts
 from pipeline.objectives import LOSSES
