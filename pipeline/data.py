@@ -166,6 +166,7 @@ class Pixels:
         sizes = self.shapes.prod(axis=1)
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.bytes = np.concatenate([image.ravel() for image in images])
+        self.alike = self.bytes.reshape(len(images), *images[0].shape) if alike else None
         self.masks = (
             np.concatenate([each.ravel() for each in masks if each is not None])
             if masks[0] is not None
@@ -177,6 +178,8 @@ class Pixels:
         return len(self.shapes)
 
     def image(self, index: int) -> np.ndarray:
+        if self.alike is not None:
+            return self.alike[index]
         height, width = self.shapes[index]
         start, stop = self.starts[index] * self.channels, self.starts[index + 1] * self.channels
         return self.bytes[start:stop].reshape(height, width, self.channels)
@@ -368,18 +371,18 @@ class Images:
         self.hold([*dict.fromkeys(window.tolist()), *([then] if then is not None else [])])
         images = np.zeros((len(indices), size, size, self.manifest.channels), np.uint8)
         local, masks = indices - first[window], None
-        for i, (number, own) in enumerate(zip(window.tolist(), local.tolist(), strict=True)):
-            held = self.window(number)
-            boxes.cut(held.image(own), images[i], i)
-            if held.masks is not None:
-                masks = np.full((len(indices), size, size), 255, np.uint8) if masks is None else masks
-                boxes.cut(held.mask(own), masks[i], i)
+        held = {number: self.window(number) for number in set(window.tolist())}
+        each = list(zip([held[number] for number in window.tolist()], local.tolist(), strict=True))
+        boxes.cut([own.image(i) for own, i in each], images)
+        if each[0][0].masks is not None:
+            masks = np.full((len(indices), size, size), 255, np.uint8)
+            boxes.cut([own.mask(i) for own, i in each], masks)
         mirror(images, boxes.flip)
         if masks is not None:
             mirror(masks[..., None], boxes.flip)
-        labels = held.labels[:1].repeat_interleave(len(indices), dim=0)
-        for number in set(window.tolist()):
-            labels[window == number] = self.window(number).labels[local[window == number]]
+        labels = each[0][0].labels[:1].repeat_interleave(len(indices), dim=0)
+        for number, own in held.items():
+            labels[window == number] = own.labels[local[window == number]]
         return images, labels, masks
 
     @cached_property
@@ -415,35 +418,41 @@ class Boxes:
         short = None if self.short is None else self.short[which]
         return replace(self, top=self.top[which], left=self.left[which], flip=self.flip[which], short=short)
 
-    def cut(self, image: np.ndarray, into: np.ndarray, i: int) -> None:
-        """Copy the i-th box, not yet mirrored; what lies outside the image stays as `into` was."""
-        size, part = self.size, into
+    def cut(self, images: list[np.ndarray], into: np.ndarray) -> None:
+        """Copy each image's box, not yet mirrored; what lies outside the image stays as `into` was."""
+        height, width = np.array([image.shape[:2] for image in images]).T
+        sides = np.full(len(images), self.size)
         if self.short is not None:  # a box of the image as it is stored, brought to the size of the crop
-            size = max(1, round(self.size * min(image.shape[:2]) / self.short[i]))
-            part = np.zeros((size, size, *image.shape[2:]), np.uint8)
-        rows = self._span(image.shape[0], self.top[i], size)
-        columns = self._span(image.shape[1], self.left[i], size)
-        part[rows[1], columns[1]] = image[rows[0], columns[0]]
-        if size != self.size:
-            part = resized(part, into.shape[:2], nearest=image.ndim == 2)
-        into[:] = part
+            sides = np.rint(self.size * np.minimum(height, width) / self.short).astype(np.int64).clip(min=1)
+        rows, columns = self._spans(height, self.top, sides), self._spans(width, self.left, sides)
+        for image, part, row, column, side in zip(images, into, rows, columns, sides.tolist(), strict=True):
+            if self.short is None:
+                part[row[1], column[1]] = image[row[0], column[0]]
+                continue
+            stored = np.zeros((side, side, *image.shape[2:]), np.uint8)
+            stored[row[1], column[1]] = image[row[0], column[0]]
+            part[:] = (
+                stored if side == self.size else resized(stored, part.shape[:2], nearest=image.ndim == 2)
+            )
 
-    def _span(self, length: int, place: float, size: int) -> tuple[slice, slice]:
-        """The slice of the image and the slice of the crop that it fills."""
-        places, least = self._places(length, size)
-        start = int(place * places) + least
-        low, high = max(start, 0), min(start + size, length)
-        return slice(low, high), slice(low - start, high - start)
+    def _spans(
+        self, length: np.ndarray, place: np.ndarray, side: np.ndarray
+    ) -> Iterator[tuple[slice, slice]]:
+        """Of each image the slice, and the slice of its crop that it fills."""
+        start = self._starts(length, place, side)
+        low, high = np.maximum(start, 0), np.minimum(start + side, length)
+        ends = np.stack([low, high, low - start, high - start], axis=1)
+        return ((slice(one, two), slice(three, four)) for one, two, three, four in ends.tolist())
 
     def lines(self, length: int, place: np.ndarray) -> np.ndarray:
         """(N, size) the lines of each image that a crop shows; of those outside, numbers that it lacks."""
-        places, least = self._places(length, self.size)
-        return (place * places).astype(np.int64)[:, None] + least + np.arange(self.size)
+        return self._starts(length, place, self.size)[:, None] + np.arange(self.size)
 
-    def _places(self, length: int, size: int) -> tuple[float, int]:
-        """How many places a crop can begin at, and the first; one that is longer stands in the middle."""
-        free = length + 2 * self.pad - size
-        return (free + 1 - 1e-9, -self.pad) if free >= 0 else (1 - 1e-9, (length - size) // 2)
+    def _starts(self, length: Any, place: np.ndarray, side: Any) -> np.ndarray:
+        """Anywhere in the free room; a crop that is longer stands in the middle."""
+        free = length + 2 * self.pad - side
+        first = np.where(free >= 0, -self.pad, (length - side) // 2)
+        return first + (place * (np.maximum(free, 0) + 1 - 1e-9)).astype(np.int64)
 
 
 def along(value: Tensor, width: int) -> Tensor:
@@ -462,7 +471,7 @@ class Resident:
     """Images of one size that lie on a device and are cut there, to the pixel as `Images.crops` cuts them."""
 
     def __init__(self, held: list[Pixels], device: torch.device) -> None:
-        images = [each.bytes.reshape(len(each), *each.shapes[0], each.channels) for each in held]
+        images = [each.alike for each in held if each.alike is not None]
         self.images = torch.cat([torch.from_numpy(each).to(device) for each in images])
         self.labels = torch.cat([each.labels for each in held]).to(device)
 

@@ -223,9 +223,9 @@ def test_a_batch_follows_from_seed_and_step_alone(made):
 def test_boxes_cut_the_places_that_they_say():
     image = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
     into = np.zeros((2, 2, 1), np.uint8)
-    central_boxes(1, Augment(crop=2)).cut(image, into, 0)
+    central_boxes(1, Augment(crop=2)).cut([image], into[None])
     assert into[:, :, 0].tolist() == [[14, 15], [20, 21]]
-    Boxes(2, np.array([0.999]), np.array([0.0]), np.array([True])).cut(image, into, 0)
+    Boxes(2, np.array([0.999]), np.array([0.0]), np.array([True])).cut([image], into[None])
     assert into[:, :, 0].tolist() == [[24, 25], [30, 31]]
     both = np.stack([into, into])
     mirror(both, np.array([False, True]))
@@ -234,23 +234,23 @@ def test_boxes_cut_the_places_that_they_say():
 
 def test_an_image_smaller_than_its_box_stands_in_the_middle_of_zeros():
     into = np.zeros((4, 4, 1), np.uint8)
-    central_boxes(1, Augment(crop=4)).cut(np.full((2, 2, 1), 9, np.uint8), into, 0)
+    central_boxes(1, Augment(crop=4)).cut([np.full((2, 2, 1), 9, np.uint8)], into[None])
     assert into[:, :, 0].tolist() == [[0, 0, 0, 0], [0, 9, 9, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
 
 
 def test_padding_lets_a_box_reach_over_the_edge_by_that_much():
     image, seen = np.full((4, 4, 1), 9, np.uint8), set()
     boxes = random_boxes(500, Augment(crop=4, pad=1), np.random.default_rng(0))
-    for i in range(500):
-        into = np.zeros((4, 4, 1), np.uint8)
-        boxes.cut(image, into, i)
+    every = np.zeros((500, 4, 4, 1), np.uint8)
+    boxes.cut([image] * 500, every)
+    for into in every:
         seen.add(tuple(into[:, :, 0].any(axis=1)) + tuple(into[:, :, 0].any(axis=0)))
     assert len(seen) == 9  # three places up and down, three left and right
 
 
 def test_random_boxes_reach_every_place_equally_often():
     boxes = random_boxes(30_000, Augment(crop=3, flip=True), np.random.default_rng(0))
-    tops = [boxes._span(5, place, boxes.size)[0].start for place in boxes.top]
+    tops = boxes.lines(5, boxes.top)[:, 0]
     assert np.bincount(tops) / 30_000 == pytest.approx([1 / 3] * 3, abs=0.02)
     assert boxes.flip.mean() == pytest.approx(0.5, abs=0.02)
 

@@ -292,9 +292,9 @@ def test_a_box_at_a_short_side_is_the_box_of_the_image_brought_to_that_side():
     image = np.arange(60 * 80 * 3, dtype=np.uint32).reshape(60, 80, 3).astype(np.uint8)
     place = np.array([0.0])
     into = np.zeros((10, 10, 3), np.uint8)
-    Boxes(10, place, place, np.array([False]), short=np.array([30])).cut(image, into, 0)
+    Boxes(10, place, place, np.array([False]), short=np.array([30])).cut([image], into[None])
     assert np.array_equal(into, np.asarray(resized(image[:20, :20], (10, 10))))
-    Boxes(10, place, place, np.array([True]), short=np.array([60])).cut(image, into, 0)
+    Boxes(10, place, place, np.array([True]), short=np.array([60])).cut([image], into[None])
     mirror(into[None], np.array([True]))  # as the batch is, as a whole
     assert np.array_equal(into, image[:10, :10][:, ::-1])
 
