@@ -38,12 +38,15 @@ class Repeated(Batches):
 class Ours:
     """The stage's own loop, for as many steps as are asked for."""
 
-    def __init__(self, params: Params, pictures: Pictures, run: str, *, n: int, batch: int) -> None:
-        spec = params.pretrain[run]
+    def __init__(
+        self, params: Params, pictures: Pictures, run: str, *, n: int, batch: int, stage: str = "pretrain"
+    ) -> None:
+        spec = getattr(params, stage)[run]
         network = Choice(spec.network.name, spec.network.options.narrowed(n))
         self.spec = replace(spec, network=network, epochs=1, batch=batch)
         self.engine, self.device, self.images = params.engine, device_at_hand(), pictures.images()
-        model = MODELS["denoise"](self.spec, pictures.manifest)
+        self.loss = LOSSES[spec.objective.name]
+        model = MODELS[spec.objective.name](self.spec, pictures.manifest)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
 
     def train(self, steps: int, batches: type[Batches] = Batches) -> int:
@@ -51,7 +54,7 @@ class Ours:
         with tempfile.TemporaryDirectory() as folder:
             fit(
                 self.model,
-                lambda batch, generator: LOSSES["denoise"](self.model, batch, self.spec, generator),
+                lambda batch, generator: self.loss(self.model, batch, self.spec, generator),
                 batches(self.images, indices, self.spec.augment, batch=self.spec.batch, seed=0),
                 self.spec,
                 seed=0,
