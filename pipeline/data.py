@@ -64,6 +64,11 @@ class Manifest:
         height, width = self.record["shape"] or (side, side * 3 // 2)
         return height * width * self.channels
 
+    @property
+    def compressed(self) -> bool:
+        """Whether the images are less on the disk than in memory, so that to decode them is work."""
+        return sum(shard["bytes"] for shard in self.record["shards"]) < self.count * self.image_bytes
+
     @cached_property
     def windows(self) -> list[list[int]]:
         """Shards, in groups that are shuffled together; a small set is one window, so shuffled whole."""
@@ -153,9 +158,9 @@ def open_manifest(path: Path, split: str) -> Manifest:
 class Pixels:
     """Images of one size or of many, in one buffer of bytes; labels and masks beside them."""
 
-    def __init__(self, manifest: Manifest, shards: list[int]) -> None:
+    def __init__(self, manifest: Manifest, shards: list[int], contents: list[bytes] | None = None) -> None:
         images, labels, masks = [], [], []
-        for image, label, mask in read_shards(manifest, shards):
+        for image, label, mask in read_shards(manifest, shards, contents):
             images.append(image)
             labels.append(label)
             masks.append(mask)
@@ -199,16 +204,29 @@ def _labels(labels: list, classes: int) -> Tensor:
     return several
 
 
-def read_shards(
-    manifest: Manifest, shards: list[int]
-) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None]]:
-    """The samples of shards, once all of these are read and verified.
+def read_ahead(manifest: Manifest, shards: list[int]) -> Callable[[], Pixels]:
+    """What can be done beside a training; the rest when it is asked for.
 
-    Not while the first are looked at: that is Python's own work, which keeps the readers from theirs.
+    Pictures are decoded. Raw ones are verified and no more: to look at them is Python's own work, as much of
+    a training is, and each would keep the other from its own.
     """
+    contents = read_verified(manifest, shards)
+    if not manifest.compressed:
+        return partial(Pixels, manifest, shards, contents)
+    pixels = Pixels(manifest, shards, contents)
+    return lambda: pixels
+
+
+def read_verified(manifest: Manifest, shards: list[int]) -> list[bytes]:
     with ThreadPoolExecutor(os.cpu_count()) as readers:
-        contents = list(readers.map(partial(_verified, manifest), shards))
-    for shard, content in zip(shards, contents, strict=True):
+        return list(readers.map(partial(_verified, manifest), shards))
+
+
+def read_shards(
+    manifest: Manifest, shards: list[int], contents: list[bytes] | None = None
+) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None]]:
+    """The samples of shards, once all of these are read and verified."""
+    for shard, content in zip(shards, contents or read_verified(manifest, shards), strict=True):
         yield from _samples(manifest, shard, content)
 
 
@@ -346,12 +364,14 @@ class Images:
             self._held = {number: held for number, held in self._held.items() if number in wanted}
         for number in wanted:
             if number not in self._held:
-                self._held[number] = self._reader.submit(Pixels, self.manifest, self.manifest.windows[number])
+                self._held[number] = self._reader.submit(
+                    read_ahead, self.manifest, self.manifest.windows[number]
+                )
 
     def window(self, number: int) -> Pixels:
         held = self._held[number]
         if isinstance(held, Future):
-            held = self._held[number] = held.result()
+            held = self._held[number] = held.result()()
         return held
 
     @cached_property
