@@ -8,7 +8,7 @@ from torch import nn
 from pipeline import ranks
 from pipeline.devices import COMPILER
 from pipeline.params import Engine, Run
-from pipeline.weight_gradient import library
+from pipeline.winograd import library
 
 COMPILED_FROM = 2000  # steps
 IN_PARTS = ("swwae", "augment")  # objectives that call parts of their network, never the whole
@@ -48,13 +48,13 @@ def compiled(model: nn.Module, device: torch.device) -> None:
     model.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
 
 
-def own_gradients(engine: Engine, device: torch.device) -> bool:
-    """Whether weight_gradient.cpp computes those of convolutions' weights: where oneDNN is slow at it."""
-    fits, wanted = device.type == "cpu" and precision(engine, device) == "fp32", engine.weight_gradient
+def by_winograd(engine: Engine, device: torch.device) -> bool:
+    """Whether winograd.cpp computes what it can of the convolutions: where it is faster than torch."""
+    fits, wanted = device.type == "cpu" and precision(engine, device) == "fp32", engine.convolution
     if wanted == "auto":
         return fits and torch.backends.cpu.get_cpu_capability() == "AVX2"  # not with AVX-512
-    if wanted == "own" and not fits:
-        raise ValueError("engine.weight_gradient: own is for a CPU in fp32; set auto or torch")
-    if wanted == "own" and library() is None:
-        raise ValueError(f"engine.weight_gradient: no {COMPILER} here can compile it; set auto or torch")
-    return wanted == "own"
+    if wanted == "winograd" and not fits:
+        raise ValueError("engine.convolution: winograd is for a CPU in fp32; set auto or torch")
+    if wanted == "winograd" and library() is None:
+        raise ValueError(f"engine.convolution: no {COMPILER} here can compile it; set auto or torch")
+    return wanted == "winograd"

@@ -33,7 +33,7 @@ from pipeline.train import (
     save_tensors,
 )
 from pipeline.typed import plain
-from pipeline.weight_gradient import taken_over
+from pipeline.winograd import taken_over
 
 
 def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
@@ -198,7 +198,7 @@ def _write(
             "ended": now(),
             "precision": precision(engine, device),
             "compiled": compiles(engine, device, training.spec, state.step),
-            "weight_gradient": "own" if taken_over(model) else "torch",
+            "convolution": "winograd" if taken_over(model) else "torch",
             "images_on": "device" if on_device(engine, device) else "host",
             "machine": machine(device),
         },

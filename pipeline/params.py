@@ -40,7 +40,7 @@ class Engine:
     precision: Literal["auto", "fp32", "bf16"]
     images: Literal["auto", "host", "device"]  # which cuts the batches of a set that is held whole
     compile: Literal["auto", "always", "never"]  # whether torch compiles the network
-    weight_gradient: Literal["auto", "own", "torch"]  # whose code computes those of convolutions
+    convolution: Literal["auto", "winograd", "torch"]  # how those of 3 x 3 are computed
     checkpoint_seconds: float
     log_seconds: float
     stream_above_gb: float  # a split whose pixels need more memory than this is streamed

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from pipeline import ranks
 from pipeline.command import Stopped
 from pipeline.data import Batch, Batches, Mixed
-from pipeline.engine import compiled, compiles, own_gradients, precision
+from pipeline.engine import by_winograd, compiled, compiles, precision
 from pipeline.files import damaged, write_whole
 from pipeline.optimise import OPTIMISERS, SCHEDULES, Optimiser
 from pipeline.params import Engine, Run
 from pipeline.progress import Progress
-from pipeline.weight_gradient import take_over
+from pipeline.winograd import take_over
 
 LOGGED = 500  # points on a run's curve
 
@@ -73,7 +73,7 @@ def fit(
     ranks.synced(model).train()
     if compiles(engine, device, spec, total):
         compiled(model, device)
-    elif own_gradients(engine, device):
+    elif by_winograd(engine, device):
         take_over(model)
     resting: set[str] | None = None
 
