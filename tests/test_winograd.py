@@ -102,6 +102,18 @@ def test_frozen_weights_have_no_gradient_and_pass_on_that_of_what_came_in(kind):
     assert layer.bias.grad is not None
 
 
+@compiled
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_what_has_no_numbers_or_others_is_torchs_own(kind):
+    """As `count` asks a network for the sizes of its maps."""
+    layer = kind(16, 32, 3, padding=1)
+    winograd.take_over(layer)
+    assert layer.to("meta")(torch.empty(2, 16, 7, 9, device="meta")).shape == (2, 32, 7, 9)
+    exact = kind(16, 32, 3, padding=1).double()
+    winograd.take_over(exact)
+    assert exact(torch.zeros(2, 16, 7, 9, dtype=torch.float64)).dtype == torch.float64
+
+
 def test_layers_of_other_kinds_keep_torchs_own():
     kept = [
         nn.Conv2d(3, 16, 3),
