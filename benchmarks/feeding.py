@@ -1,6 +1,7 @@
 """Batches and shards: how fast images come, on one core unless said otherwise."""
 
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ import torch
 
 from benchmarks import peer
 from benchmarks.pictures import Pictures
-from benchmarks.timing import Row, in_turn, rate
+from benchmarks.timing import Row, in_turn, rate, seconds_of
+from benchmarks.training import Ours
 from pipeline.corrupt import CORRUPTIONS
 from pipeline.data import Pixels
 from pipeline.devices import prepare
@@ -18,6 +20,11 @@ from pipeline.params import Params
 
 SHAPES = {29: (32, 1024, False), 89: (96, 512, False), 225: (256, 128, True)}  # crop: side, images, JPEG
 LEAST = {29: 20.0, 89: None, 225: 3.0}  # of 89 nothing was asked
+TRAININGS = {  # of such crops: the run, n, images of a step
+    29: ("cifar10-pixel", 16, 64),
+    89: ("stl10-small", 64, 4),
+    225: ("imagenet-full", 64, 2),
+}
 OPTIONS: dict[str, dict] = {
     "pixel_gaussian": {"sigma": (10, 50)},
     "patch_gaussian": {"sigma": (10, 50), "patch": 8},
@@ -34,6 +41,7 @@ def preparation(params: Params) -> Iterator[Row]:
     for crop, (side, count, jpeg) in SHAPES.items():
         pictures = Pictures(params, side=side, count=count, jpeg=jpeg)
         batches = pictures.batches(crop=crop, batch=BATCH)
+        slowest = float("inf")
         for name, options in OPTIONS.items():
             few = peer.forever(
                 peer.loader(pictures.folder / "train", crop=crop, corruption=name, batch=BATCH, workers=0)
@@ -52,6 +60,7 @@ def preparation(params: Params) -> Iterator[Row]:
                 return BATCH
 
             found = in_turn(ours, other, repeats=5)
+            slowest = min(slowest, found.ours)
             yield Row(
                 what=f"a batch at {crop} px: gather, crop, flip, {name}; a core",
                 against="a worker of the peer's" + (" (decodes JPEG each time)" if jpeg else ""),
@@ -60,6 +69,19 @@ def preparation(params: Params) -> Iterator[Row]:
                 ratio=found.ratio,
                 bound=LEAST[crop],
             )
+        run, n, few_images = TRAININGS[crop]
+        training = Ours(params, pictures, run, n=n, batch=few_images)
+        training.train(1)
+        step = statistics.median(seconds_of(lambda training=training: training.train(1)) for _ in range(3))
+        yield Row(
+            what=f"a batch at {crop} px, by the slowest of these, in a step of {run}, n={n}; a core",
+            against="the step",
+            ours=f"{1e3 / slowest:.3f} ms an image",
+            other=f"{1e3 * step / few_images:.1f} ms an image",
+            ratio=few_images / slowest / step,
+            bound=0.05,
+            at_most=True,
+        )
 
 
 def webdataset_of(pictures: Pictures) -> Iterator:

@@ -22,8 +22,10 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        if self.ratio is None or self.bound is None:
+        if self.ratio is None:
             return "not measured"
+        if self.bound is None:
+            return "nothing asked"
         good = self.ratio <= self.bound if self.at_most else self.ratio >= self.bound
         return "reached" if good else "short"
 

@@ -15,6 +15,7 @@ from benchmarks.timing import Row, in_turn, rate
 from pipeline.data import Batch, Batches
 from pipeline.devices import device_at_hand, prepare
 from pipeline.engine import precision
+from pipeline.graph import Graph
 from pipeline.objectives import LOSSES, MODELS
 from pipeline.params import Params
 from pipeline.train import fit
@@ -41,7 +42,7 @@ class Ours:
     def __init__(
         self, params: Params, pictures: Pictures, run: str, *, n: int, batch: int, stage: str = "pretrain"
     ) -> None:
-        spec = getattr(params, stage)[run]
+        spec = Graph(replace(params, scale="paper")).training(stage, run, 0).spec
         network = Choice(spec.network.name, spec.network.options.narrowed(n))
         self.spec = replace(spec, network=network, epochs=1, batch=batch)
         self.engine, self.device, self.images = params.engine, device_at_hand(), pictures.images()
