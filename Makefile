@@ -5,6 +5,8 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
+unexport PYTHONDONTWRITEBYTECODE  # a graph is many short processes: what they import is compiled once, not by each
+
 .PHONY: env test tests torture bench cluster-test lint
 env: $(READY)
 

@@ -5,6 +5,7 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -168,19 +169,25 @@ def _choice(kinds: Mapping[str, type], value: Any, where: str, *, optional: bool
     return Choice(name, build(kinds[name], options or {}, f"{where}.{name}"))
 
 
+@cache
+def _fields(kind: Any) -> dict[str, tuple[dataclasses.Field, Any]]:
+    """Every field of a dataclass, and its type."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: (field, hints[field.name]) for field in dataclasses.fields(kind)}
+
+
 def _record(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; a mapping is wanted")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = _fields(kind)
     for name in value:
         if name not in fields:
             raise ValueError(f"{where} has the unknown key {name!r}; {nearest(name, fields)}")
-    hints = typing.get_type_hints(kind)
     built = {}
-    for name, field in fields.items():
+    for name, (field, hint) in fields.items():
         if name in value:
             inner = f"{where}.{name}" if where else name
-            built[name] = build(hints[name], value[name], inner, kinds=field.metadata.get("kinds"))
+            built[name] = build(hint, value[name], inner, kinds=field.metadata.get("kinds"))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where or 'the document'} lacks {name!r}")
     try:
