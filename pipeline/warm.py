@@ -16,12 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 SOCKET = Path("results/.warm")  # relative: the path of a Unix socket has to be short
 LEAVE_SECONDS = 5.0  # for the last checkpoints, once the graph is gone
+KEPT = "PIPELINE_COMPILED"  # of the environment: a folder where forks leave to the next what they compiled
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>: a signal for when the parent ends
 
 
@@ -67,7 +69,8 @@ def execute(stage: str, words: list[str]) -> int:
 class Server:
     """One fork for each connection: a byte that comes is a signal for it, its end is the fork's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: str) -> None:
+        self.kept = kept
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(SOCKET))
         self.listener.listen(256)
@@ -132,7 +135,7 @@ class Server:
                 os.dup2(given, own)
                 os.close(given)
             os.environ.clear()
-            os.environ.update(request["environment"])
+            os.environ.update(request["environment"], **{KEPT: self.kept})
             code = execute(request["stage"], request["words"])
         except BaseException:
             import traceback
@@ -182,4 +185,5 @@ class Server:
 if __name__ == "__main__":
     if sys.argv[1:]:
         sys.exit(run(sys.argv[1], sys.argv[2:]))
-    Server().serve()
+    with tempfile.TemporaryDirectory() as kept:
+        Server(kept).serve()

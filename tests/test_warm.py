@@ -1,5 +1,6 @@
 """A stage that a warm process runs is the stage: its weights, its exit code, its signals, its end."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from conftest import command, set_params
 
 from pipeline import warm
+from pipeline.devices import COMPILER
 from pipeline.graph import Graph
 from pipeline.learn import load_parts
 from pipeline.params import load
@@ -109,6 +111,19 @@ def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypa
             sys.executable, "-m", "pipeline.warm", "pretrain", "nobody", folder=workplace, check=False
         )
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
+def test_what_forks_need_compiled_is_compiled_once(workplace, tmp_path):
+    set_params(workplace, engine__convolution="winograd", engine__precision="fp32", scales__smoke__width=16)
+    shard(Graph(load()).shards("imagenet"))
+    compiler, calls = tmp_path / "compiler", tmp_path / "calls"
+    compiler.write_text(f'#!/bin/sh\necho called >> {calls}\nexec {COMPILER} "$@"\n')
+    compiler.chmod(0o755)
+    with holding_torch():
+        for seed in ("0", "1"):
+            command(sys.executable, "-m", *RUN, "--seed", seed, folder=workplace, CXX=str(compiler))
+    assert calls.read_text() == "called\n"
 
 
 def test_a_server_that_ends_late_leaves_the_next_ones_socket(workplace):

@@ -20,6 +20,7 @@ from pipeline.graph import Graph
 from pipeline.learn import learn
 from pipeline.params import load
 from pipeline.shard import shard
+from pipeline.warm import KEPT
 
 CPU = torch.device("cpu")
 compiled = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
@@ -170,6 +171,17 @@ def test_how_it_is_computed_follows_from_the_hardware(monkeypatch):
     monkeypatch.setattr(choices, "library", lambda: None)
     with pytest.raises(ValueError, match="here can compile it; set auto or torch"):
         chosen(convolution="winograd")
+
+
+@compiled
+def test_what_one_fork_compiled_the_next_takes(monkeypatch, tmp_path):
+    monkeypatch.setenv(KEPT, str(tmp_path))
+    for compiler in (COMPILER, "no-such-compiler"):
+        monkeypatch.setattr(winograd, "COMPILER", compiler)
+        winograd.library.cache_clear()
+        assert winograd.library() is not None
+        assert len(list(tmp_path.iterdir())) == 1
+    winograd.library.cache_clear()
 
 
 def test_without_a_compiler_layers_keep_torchs_own(monkeypatch):
