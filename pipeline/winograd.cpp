@@ -16,7 +16,7 @@ constexpr long group = 16;               // channels side by side
 constexpr long some = 4;                 // rows of them that are summed at a time, in registers
 constexpr long fast_memory = 256 << 10;  // bytes
 constexpr long few = 24;                 // tiles; what they sum for a group stays in the first cache
-typedef float lanes __attribute__((vector_size(32), aligned(4)));
+typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
 
 static lanes& at(float* place) { return *(lanes*)place; }
 static lanes at(const float* place) { return *(const lanes*)place; }
