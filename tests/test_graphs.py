@@ -153,6 +153,9 @@ def edited_and_pushed(project: Path, remotes: Iterable[str]) -> bytes:
     command("dvc", "repro", folder=project)
     first, begun = weights(project), (project / "results" / "table6.csv").read_bytes()
     assert len(first) == 6
+    leftover = project / "pipeline" / "papers" / "__pycache__" / "another.pyc"  # another Python's: no paper
+    leftover.parent.mkdir(exist_ok=True)
+    leftover.touch()
     said = command("dvc", "repro", folder=project).stdout
     assert "Data and pipelines are up to date" in said
     assert weights(project) == first
