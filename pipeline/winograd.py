@@ -43,7 +43,7 @@ def library() -> ctypes.CDLL | None:
         source = SOURCE.read_bytes()
         made = Path(os.environ.get(KEPT, own)) / f"{hashlib.sha256(source).hexdigest()}.so"
         if not made.exists():
-            part = Path(own) / made.name
+            part = made.with_suffix(f".{os.getpid()}")
             words = [COMPILER, *SWITCHES.split(), "-x", "c++", "-", "-o", str(part)]
             try:
                 subprocess.run(words, input=source, check=True, capture_output=True)
