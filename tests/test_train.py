@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from compiler import compiled
 from conftest import command, set_params
 from torch import nn
 
@@ -153,7 +154,7 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
     assert not same(began.head.state_dict(), ended["head"])
 
 
-@pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
+@compiled
 def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
     """With dropout, whose draws are no rounding."""
     set_params(workplace, engine__compile="always", scales__smoke__epochs=1)

@@ -1,6 +1,5 @@
 """A stage that a warm process runs is the stage: its weights, its exit code, its signals, its end."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from compiler import compiled
 from conftest import command, set_params
 
 from pipeline import warm
@@ -113,7 +113,7 @@ def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypa
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
+@compiled
 def test_what_forks_need_compiled_is_compiled_once(workplace, tmp_path):
     set_params(workplace, engine__convolution="winograd", engine__precision="fp32", scales__smoke__width=16)
     shard(Graph(load()).shards("imagenet"))

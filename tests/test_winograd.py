@@ -1,11 +1,11 @@
 """Winograd's convolutions are torch's, but for rounding: layer by layer and run by run."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from compiler import compiled
 from conftest import set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,6 @@ from pipeline.shard import shard
 from pipeline.warm import KEPT
 
 CPU = torch.device("cpu")
-compiled = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
 
 
 @st.composite
@@ -150,7 +149,6 @@ def test_a_run_has_the_same_losses_but_for_rounding_however_they_are_computed(wo
         assert record["convolution"] == way
         found[way] = record["epoch_losses"]
         training.weights.unlink()
-    print(found)
     assert found["winograd"] == pytest.approx(found["torch"], rel=1e-3)
 
 

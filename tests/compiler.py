@@ -1,0 +1,9 @@
+"""The compiler that some tests need."""
+
+import shutil
+
+import pytest
+
+from pipeline.devices import COMPILER
+
+compiled = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
