@@ -516,7 +516,7 @@ def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
         params = typed.build(Params, document, "")
         check(params)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     return params
 
 

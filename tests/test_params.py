@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import papers, typed
@@ -146,6 +146,7 @@ PLACES = st.sampled_from(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=PLACES, value=VALUES)
+@example(place=("finetune",), value={"\n": None})
 def test_any_rubbish_is_refused_or_read_but_never_a_crash(tmp_path, place, value):
     document = yaml.load(REAL, yaml.CSafeLoader)
     inner = document
