@@ -10,7 +10,7 @@ from pipeline.command import run_rendering
 from pipeline.files import read_lines, write_lines
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, paper_of, papers, target
-from pipeline.table import from_files, names, number, value_of
+from pipeline.table import by_pipeline, from_files, names, number
 
 COLUMNS = ("claim", "where", "says", "verdict", "difference", "low", "high", "n", "scale", "dataset", "runs")
 NAME = "claims"
@@ -48,7 +48,7 @@ def line(graph: Graph, name: str, claim: Claim) -> dict[str, str]:
     options = claim.test.options
 
     def values(label: str, metric: str) -> list[float]:
-        return [value_of(from_files(each), metric, each) for each in graph.measurements(label)]
+        return list(by_pipeline(graph, label, metric, from_files).values())
 
     found = TESTS[claim.test.name](options, values)
     measured = measured_by(graph, claim)
@@ -59,7 +59,7 @@ def line(graph: Graph, name: str, claim: Claim) -> dict[str, str]:
         "says": claim.says,
         "verdict": verdict(found),
         **{key: "" if math.isnan(value) else number(value) for key, value in weakest(found).items()},
-        "n": str(min(len(graph.measurements(label)) for label in claim.labels())),
+        "n": str(min(graph.pipelines(label) for label in claim.labels())),
         "scale": graph.params.scale,
         "dataset": " ".join(sorted(shards)),
         "runs": names(measured),

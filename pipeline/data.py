@@ -526,22 +526,21 @@ def central_boxes(count: int, augment: Augment) -> Boxes:
 
 def subset(images: Images, data: Data, *, seed: int) -> np.ndarray:
     """The samples of the split that a run learns from."""
-    total = np.arange(images.manifest.count)
-    if data.fold:
-        folds = images.manifest.record.get("folds")
-        if not folds:
-            raise ValueError(f"{images.manifest.name} has no folds in split {images.manifest.split!r}")
-        return np.array(folds[seed % len(folds)])
-    if data.holdout:
-        total = held_out(images, data)[1]
+    total = held_out(images, data, seed=seed)[1]
     if data.labels is None or data.labels >= len(total):
         return total
     return balanced(total, images.labels.numpy()[total], data.labels, seed=seed)
 
 
-def held_out(images: Images, data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """A fixed draw for validation, and the rest; at most a half of what there is."""
-    order = np.random.default_rng(1).permutation(images.manifest.count)
+def held_out(images: Images, data: Data, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A fixed draw for validation and the rest, of the split or the seed's fold; at most half is held out."""
+    total = np.arange(images.manifest.count)
+    if data.fold:
+        folds = images.manifest.record.get("folds")
+        if not folds:
+            raise ValueError(f"{images.manifest.name} has no folds in split {images.manifest.split!r}")
+        total = np.array(folds[seed % len(folds)])
+    order = total[np.random.default_rng(1).permutation(len(total))]
     count = min(data.holdout, len(order) // 2)
     return np.sort(order[:count]), np.sort(order[count:])
 

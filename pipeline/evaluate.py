@@ -43,7 +43,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     if protocol.split == "validation":
         manifest = learnt_from
         images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
-        indices = held_out(images, training.spec.data)[0]
+        indices = held_out(images, training.spec.data, seed=seed)[0]
     else:
         manifest = open_manifest(measurement.shards.manifest, protocol.split)
         images = Images(
@@ -53,10 +53,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
             raw=training.spec.data.raw,
         )
         indices = np.arange(manifest.count)
-    indices = indices[: protocol.images]
-    if protocol.drawn is not None:
-        order = np.random.default_rng(6).permutation(len(indices))
-        indices = indices[np.sort(order[: protocol.drawn])]
+    indices = indices[: protocol.images]  # a fixed draw: shards are written in a random order
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics, *(measurement.folder / name for name in ("arrays.npz", "pictures.png"))]
     with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
@@ -65,8 +62,6 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
             measured = measure(model, images, indices, measurement, device)
         figures = {metric: value for metric, value in measured.items() if not isinstance(value, np.ndarray)}
         kept = {name: value for name, value in measured.items() if isinstance(value, np.ndarray)}
-        if protocol.drawn is not None:
-            kept["drawn"] = indices
         if kept:
             write_whole(measurement.folder / "arrays.npz", lambda beside: _save_arrays(beside, kept))
         if pictures := [array for array in kept.values() if array.dtype == np.uint8 and array.ndim == 4]:

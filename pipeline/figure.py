@@ -14,7 +14,7 @@ from pipeline.drawings import dong, masci, swwae, zhang
 from pipeline.files import write_text, write_whole
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Figure, find, numbered, target
-from pipeline.table import from_files, names, value_of
+from pipeline.table import by_pipeline, from_files, names
 
 # Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
@@ -57,7 +57,7 @@ def stale(graph: Graph, name: str) -> bool:
 def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     shown = [graph.measurement(label, 0) for label in wanted.labels()]
     data = ", ".join(sorted({each.shards.shown for each in shown}))
-    seeds = sorted({len(graph.measurements(label)) for label in wanted.labels()})
+    seeds = sorted({graph.pipelines(label) for label in wanted.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     bands = ", bands one standard deviation" if wanted.draw.name in BANDED else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
@@ -69,7 +69,7 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
 
 def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
     """Mean and standard deviation over the seeds."""
-    found = [value_of(from_files(each), metric, each) for each in graph.measurements(label)]
+    found = list(by_pipeline(graph, label, metric, from_files).values())
     return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 

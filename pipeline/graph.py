@@ -80,6 +80,11 @@ class Training:
         return [self, *(self.start.lineage if self.start else [])]
 
     @property
+    def pipeline(self) -> int:
+        """The independent repetition it belongs to: the seed that its lineage begins with."""
+        return self.lineage[-1].seed
+
+    @property
     def label(self) -> str:
         return f"{self.stage}.{self.name}"
 
@@ -167,6 +172,21 @@ class Graph:
         stage, name = label.split(".")[:2] if "." in label else (label, "")
         return [self.measurement(label, training.seed) for training in self.trainings(stage, name)]
 
+    def pipelines(self, label: str) -> int:
+        """How many of a label's measurements are independent of each other."""
+        return len({each.training.pipeline for each in self.measurements(label)})
+
+    def capped(self, training: Training) -> str:
+        """What the scale leaves of the images that a training, or one before it, asks for; empty if all."""
+        for each in training.lineage:
+            data = self.params.runs(each.stage)[each.name].data
+            dataset = self.params.datasets[data.set]
+            asked = least(data.labels, least(dataset.images, SOURCES[dataset.source].splits.get(data.split)))
+            given = least(asked, each.shards.dataset.images)
+            if asked is not None and given < asked:
+                return f"{'' if each is training else 'pre-trained on '}{given} of {asked} images"
+        return ""
+
     def _once(self, name: tuple, make: Any) -> Any:
         if name not in self._made:
             self._made[name] = make()
@@ -179,13 +199,14 @@ class Graph:
         name = self._at_hand(name)
         dataset, cap = self.params.datasets[name], self.scale
         source = SOURCES[dataset.source]
-        capped = replace(dataset, images=least(dataset.images, cap.images))
+        side = dataset.side or source.side
+        capped = replace(dataset, images=least(dataset.images, None if side <= cap.whole else cap.images))
         if cap.procedural:  # drawn pictures are raw, and have the side that photographs would be stored with
-            side = least(dataset.side or source.side, cap.side)
-            capped = replace(capped, side=side, encoding="raw", path=None)
-        elif cap.side is not None and (dataset.side or source.side) > cap.side:
+            capped = replace(capped, side=least(side, cap.side), encoding="raw", path=None)
+        elif cap.side is not None and side > cap.side:
             capped = replace(capped, side=cap.side)
-        key = short_hash({"dataset": plain(capped), "procedural": cap.procedural, "test": cap.test_images})
+        parts = {"dataset": plain(capped), "procedural": cap.procedural, "test": cap.test_images}
+        key = short_hash(parts | {"order": "shuffled"})
         return Shards(
             name=name,
             scale=self.params.scale,
@@ -197,9 +218,9 @@ class Graph:
 
     def _training(self, stage: str, name: str, seed: int) -> Training:
         run = self.params.runs(stage)[name]
-        spec, shards, start = self._capped(run), self.shards(run.data.set), None
+        spec, shards, start = self._capped(run, stage), self.shards(run.data.set), None
         if run.start is not None:
-            repeats = self._capped(self.params.pretrain[run.start]).repeats
+            repeats = self._capped(self.params.pretrain[run.start], "pretrain").repeats
             start = self.training("pretrain", run.start, seed % repeats)
         key = short_hash(
             {
@@ -221,7 +242,7 @@ class Graph:
             key=key,
         )
 
-    def _capped(self, run: Run) -> Run:
+    def _capped(self, run: Run, stage: str) -> Run:
         cap = self.scale
         native, stored = (
             dataset.side or SOURCES[dataset.source].side
@@ -231,7 +252,7 @@ class Graph:
         )
         shrink = min(1.0, least(stored, cap.side) / native)
         short = run.augment.short and tuple(round(side * shrink) for side in run.augment.short)
-        epochs = least(run.epochs, cap.epochs)
+        epochs = least(run.epochs, cap.epochs.get(stage))
         changes: dict[str, Any] = {
             "data": replace(run.data, set=self._at_hand(run.data.set)),
             "augment": replace(

@@ -5,7 +5,6 @@ import platform
 import subprocess
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import nn
 
 from pipeline import ranks, track
 from pipeline.balance import balanced
-from pipeline.data import Batches, Images, Manifest, Mixed, open_manifest, subset
+from pipeline.data import Batches, Images, Manifest, Mixed, held_out, open_manifest, subset
 from pipeline.devices import device_at_hand, prepare
 from pipeline.engine import compiles, on_device, precision
 from pipeline.files import need_room, write_json
@@ -92,7 +91,7 @@ def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batc
     if data.unlabelled is None:
         return Batches(images, labelled, training.spec.augment, batch=batch, seed=seed)
     if data.unlabelled == data.split:
-        others = subset(images, replace(data, labels=None, fold=False), seed=seed)
+        others = np.setdiff1d(np.arange(images.manifest.count), held_out(images, data, seed=seed)[0])
         held = images
     else:
         manifest = open_manifest(training.shards.manifest, data.unlabelled)

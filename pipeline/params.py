@@ -24,8 +24,9 @@ class Scale:
     procedural: bool = False  # drawn pictures take every data set's place
     substitutes: dict[str, str] = field(default_factory=dict)  # data set -> the one at hand in its place
     images: int | None = None  # training images of a data set
+    whole: int = 0  # data sets of at most this side keep all their training images
     test_images: int | None = None
-    epochs: int | None = None
+    epochs: dict[str, int] = field(default_factory=dict)  # by stage
     batch: int | None = None
     width: int | None = None  # channels of a network's first layer, the others in proportion
     side: int | None = None  # of stored images; crops shrink in proportion
@@ -373,7 +374,7 @@ class Data:
     set: str
     split: str
     labels: int | None = None  # this many, drawn by the run's seed, balanced over the classes
-    fold: bool = False  # the fold that the run's seed names
+    fold: bool = False  # the fold that the run's seed names; a holdout is then taken from it
     unlabelled: str | None = None  # the split that half of every batch comes from, its labels not looked at
     holdout: int = 0  # images kept from training, for validation
     raw: bool = False  # pixels go from [0, 255] to [-1, 1], whatever the set's mean and deviation
@@ -486,8 +487,7 @@ class Protocol:
     crops: int = 0  # random crops whose outputs are averaged; 0: the central crop
     shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
     everywhere: bool = False  # the network as convolutions over whole images and their mirrors
-    images: int | None = None  # measure the first so many
-    drawn: int | None = None  # measure so many, a fixed draw that is saved
+    images: int | None = None  # measure so many, a fixed draw
     keep: int = 0  # images whose pictures are kept to be looked at; or filters
 
 
@@ -535,6 +535,8 @@ def check(params: Params) -> None:
     for name, dataset in params.datasets.items():
         _check_dataset(name, dataset)
     for name, scale in params.scales.items():
+        for stage in scale.epochs:
+            _known(stage, STAGES, f"scales.{name}.epochs")
         for wanted, given in scale.substitutes.items():
             _known(wanted, params.datasets, f"scales.{name}.substitutes")
             _known(given, params.datasets, f"scales.{name}.substitutes.{wanted}")

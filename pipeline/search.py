@@ -65,7 +65,15 @@ def varied(params: Params, trial: Trial) -> Params:
         raise ValueError(f"{where}.{trial.setting}: {trial.value!r} is no value of YAML") from None
     document["data"] |= {"holdout": trial.holdout}
     document |= {"evaluate": [PROTOCOL]}
-    changed: dict[str, Any] = {trial.stage: runs | {trial.name: build(Run, document, where)}}
+    changed: dict[str, Any] = {stage: dict(params.runs(stage)) for stage in STAGES}
+    run = changed[trial.stage][trial.name] = build(Run, document, where)
+    data, start = run.data, run.start
+    while start is not None:  # what it starts from does not see the images kept apart, either
+        before = changed["pretrain"][start]
+        if (before.data.set, before.data.split) == (data.set, data.split):
+            kept = replace(before.data, holdout=trial.holdout)
+            changed["pretrain"][start] = replace(before, data=kept)
+        start = before.start
     other = replace(params, **changed)
     check(other)
     return other
@@ -78,8 +86,9 @@ def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
 
     measurement = graph.measurement(f"{trial.stage}.{trial.name}.{PROTOCOL}", trial.seed)
     training = measurement.training
-    if not (training.weights.exists() and training.record.exists()):
-        learn(graph, trial.stage, trial.name, trial.seed)
+    for each in reversed(training.lineage):
+        if not (each.weights.exists() and each.record.exists()):
+            learn(graph, each.stage, each.name, each.seed)
     if not measurement.metrics.exists():
         evaluate(graph, measurement.name, trial.seed)
     record = read_json(measurement.metrics, way_out="try it again")

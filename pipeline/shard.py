@@ -68,11 +68,13 @@ def open_split(shards: Shards, name: str) -> Split:
 
 
 def chosen(shards: Shards, name: str, total: int) -> np.ndarray:
-    """Which samples of a split are taken: all, or a fixed draw of as many as the cap allows."""
+    """A split's samples in a fixed random order, as many as the cap allows.
+
+    Sources list class by class. In this order every window of a streamed set, and the first N of any split,
+    is a random draw.
+    """
     cap = shards.test_images if name == "test" else shards.dataset.images
-    if cap is None or cap >= total or shards.procedural:
-        return np.arange(total)
-    return np.sort(np.random.default_rng(0).permutation(total)[:cap])
+    return np.random.default_rng(0).permutation(total)[:cap]
 
 
 def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pipeline.command import answered
 from pipeline.files import damaged, read_json, read_lines, write_lines, write_text
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Cell, Table, check, find, numbered, papers, target
-from pipeline.params import load
+from pipeline.params import Scale, load
 
 COLUMNS = (
     "row",
@@ -19,9 +19,11 @@ COLUMNS = (
     "mean",
     "sd",
     "n",
+    "draws",
     "delta",
     "scale",
     "dataset",
+    "capped",
     "state",
     "commit",
     "runs",
@@ -35,7 +37,7 @@ def table(graph: Graph, name: str, *, from_mlflow: bool = False) -> str:
     read = FromMlflow(graph) if from_mlflow else from_files
     lines = [line(graph, row, column, cell, read) for row, column, cell in layout.cells()]
     path = target(paper, key).with_suffix(".csv")
-    shown = in_layout(paper, key, layout, lines)
+    shown = in_layout(paper, key, layout, lines, caps(graph.scale))
     write_text(path.with_suffix(".md"), shown)
     write_lines(path, COLUMNS, lines)
     return shown
@@ -83,12 +85,12 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
     if not measured:
         return own
     results = {each.identity: read(each) for each in measured}
-    values, *others = (
-        [value_of(results[each.identity], cell.metric, each) for each in graph.measurements(label)]
-        for label in cell.labels()
+    found, *others = (
+        by_pipeline(graph, label, cell.metric, lambda each: results[each.identity]) for label in cell.labels()
     )
     for other in others:
-        values = [value - less for value, less in zip(values, other, strict=False)]
+        found = {one: found[one] - other[one] for one in found if one in other}
+    values = list(found.values())
     mean = statistics.fmean(values)
     training = measured[0].training
     asked = measured[0].spec.set or graph.params.runs(training.stage)[training.name].data.set
@@ -97,14 +99,35 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
         "mean": number(mean),
         "sd": number(statistics.stdev(values)) if len(values) > 1 else "",
         "n": str(len(values)),
+        "draws": str(len(graph.measurements(cell.labels()[0]))),
         "delta": number(mean - cell.paper) if cell.paper is not None else "",
         "dataset": measured[0].shards.shown,
+        "capped": graph.capped(training),
         "state": "measured"
         if measured[0].shards.procedural or measured[0].shards.name == asked
         else "substitute",
         "commit": " ".join(dict.fromkeys(result["commit"] for result in results.values())),
         "runs": names(measured),
     }
+
+
+def by_pipeline(graph: Graph, label: str, metric: str | None, read: Any) -> dict[int, float]:
+    """One value an independent pipeline: fine-tunings that start from one pre-training are averaged."""
+    found: dict[int, list[float]] = {}
+    for each in graph.measurements(label):
+        found.setdefault(each.training.pipeline, []).append(value_of(read(each), metric, each))
+    return {pipeline: statistics.fmean(values) for pipeline, values in found.items()}
+
+
+def caps(scale: Scale) -> str:
+    """What a scale leaves out, in words."""
+    said = [f"{epochs} epochs of {stage}" for stage, epochs in scale.epochs.items()]
+    said += [f"a width of {scale.width}"] if scale.width else []
+    if scale.images:
+        of = f" of data sets above {scale.whole} pixels" if scale.whole else ""
+        said.append(f"{scale.images} training images{of}")
+    said += [f"{scale.repeats} repeats"] if scale.repeats else []
+    return f"at most {', '.join(said)}" if said else ""
 
 
 def number(value: float | None) -> str:
@@ -155,7 +178,7 @@ class FromMlflow:
         return {"metrics": found.metrics, "commit": found.tags["commit"]}
 
 
-def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) -> str:
+def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]], capped: str) -> str:
     """The table as the paper prints it: its number, then ours with spread and n."""
     cells = {(each["row"], each["column"]): each for each in lines}
     printed = any(cell.paper is not None for _, _, cell in layout.cells())
@@ -166,6 +189,7 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]]) 
     ]
     made = {(each["scale"], each["dataset"]) for each in lines if each.get("runs")}
     made_of = "; ".join(f"ours at scale {scale} on {dataset}" for scale, dataset in sorted(made))
+    made_of += f" ({capped})" if made and capped else ""
     smoke = any(scale == "smoke" for scale, _ in made)
     warning = " **A smoke run checks the pipeline; it reproduces nothing.**" if smoke else ""
     facts = papers()[paper]
@@ -184,8 +208,11 @@ def shown(cell: dict[str, str] | None, own: Cell | None, printed: bool) -> str:
     if not cell.get("runs"):
         return f"{paper} ({cell['state']})"
     spread = f" ± {float(cell['sd']):.2f}" if cell["sd"] else ""
-    note = f", {cell['dataset']}" if cell["state"] == "substitute" else ""
-    return f"{f'{paper} | ' if printed else ''}{float(cell['mean']):.2f}{spread} (n={cell['n']}{note})"
+    notes = [f"n={cell['n']}"]
+    notes += [f"{cell['draws']} draws"] if cell["draws"] != cell["n"] else []
+    notes += [cell["dataset"]] if cell["state"] == "substitute" else []
+    notes += [cell["capped"]] if cell["capped"] and cell["dataset"] != "procedural" else []
+    return f"{f'{paper} | ' if printed else ''}{float(cell['mean']):.2f}{spread} ({', '.join(notes)})"
 
 
 def grid(head: list[str], body: list[list[str]]) -> str:

@@ -18,7 +18,13 @@ PARTS = ("pipeline", "profiles", "Snakefile", "dvc.yaml", "params.yaml", ".dvcig
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-TINY = {"images": 48, "test_images": 24, "epochs": 2, "batch": 16, "width": 4, "side": 19}
+
+def both(epochs: int) -> dict[str, int]:
+    """The cap of either stage."""
+    return {"pretrain": epochs, "finetune": epochs}
+
+
+TINY = {"images": 48, "test_images": 24, "epochs": both(2), "batch": 16, "width": 4, "side": 19}
 
 
 def set_params(folder: Path, **changes) -> None:

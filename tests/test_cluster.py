@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import command, keep_only, set_params
+from conftest import both, command, keep_only, set_params
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 PATH = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
@@ -152,7 +152,7 @@ def test_what_slurm_cancels_or_requeues_goes_on_to_the_same_table(workplace, slu
     rows = facts["tables"]["table6"]["rows"]
     facts["tables"]["table6"]["rows"] = {"Ours full shortcut": rows["Ours full shortcut"]}
     paper.write_text(yaml.safe_dump(facts, sort_keys=False))
-    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=100)
+    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=both(100))
     command("snakemake", "--cores", "2", "results/table6.csv", folder=workplace)
     alone = (workplace / "results" / "table6.csv").read_bytes()
     for made in ("results/runs", "results/logs", "data"):

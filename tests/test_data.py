@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import webdataset
+from conftest import set_params
 from PIL import Image
 
 from pipeline.data import (
@@ -26,7 +27,7 @@ from pipeline.data import (
 from pipeline.datasets import Sample
 from pipeline.graph import Graph
 from pipeline.params import Augment, Data, load
-from pipeline.shard import encode, from_netpbm, netpbm, open_split, shard
+from pipeline.shard import chosen, encode, from_netpbm, netpbm, open_split, shard
 
 AUGMENT = Augment(crop=15, flip=True)
 
@@ -62,8 +63,8 @@ def test_reading_shards_back_gives_what_went_in(made, name):
         images.hold([0])
         held = images.window(0)
         assert len(held) == len(source) == images.manifest.count
-        for i in range(len(source)):
-            sample = source[i]
+        for i, index in enumerate(chosen(shards, split, len(source))):
+            sample = source[index]
             assert np.array_equal(held.image(i), sample.image.reshape(held.image(i).shape))
             if isinstance(sample.label, list):
                 assert held.labels[i].nonzero().flatten().tolist() == sorted(sample.label)
@@ -267,7 +268,7 @@ def test_labels_are_drawn_balanced_by_class_and_anew_for_each_seed():
 def test_what_is_held_out_is_never_trained_on(made):
     images = Images(open_manifest(made("cifar10").manifest, "train"), stream_above_gb=8)
     wanted = Data(set="cifar10", split="train", holdout=10, labels=20)
-    kept, rest = held_out(images, wanted)
+    kept, rest = held_out(images, wanted, seed=0)
     drawn = subset(images, wanted, seed=0)
     assert len(kept) == 10
     assert len(drawn) == 20
@@ -278,7 +279,46 @@ def test_what_is_held_out_is_never_trained_on(made):
 def test_a_fold_is_the_manifests(made):
     images = Images(open_manifest(made("stl10").manifest, "train"), stream_above_gb=8)
     wanted = Data(set="stl10", split="train", fold=True)
-    assert subset(images, wanted, seed=3).tolist() == images.manifest.record["folds"][3]
+    assert subset(images, wanted, seed=3).tolist() == sorted(images.manifest.record["folds"][3])
+
+
+def test_what_is_held_out_of_a_fold_is_its_own_and_never_trained_on(made):
+    images = Images(open_manifest(made("stl10").manifest, "train"), stream_above_gb=8)
+    wanted = Data(set="stl10", split="train", fold=True, holdout=4)
+    folds = [set(fold) for fold in images.manifest.record["folds"]]
+    for seed, fold in enumerate(folds):
+        kept, rest = (set(each.tolist()) for each in held_out(images, wanted, seed=seed))
+        assert len(kept) == min(4, len(fold) // 2)
+        assert kept | rest == fold
+        assert not kept & rest
+        assert set(subset(images, wanted, seed=seed).tolist()) == rest
+
+
+def test_a_set_sorted_by_class_gives_batches_as_a_random_draw_does(tmp_path, workplace, monkeypatch):
+    """2,000 images of 100 classes in folders, streamed in windows of 200: 20 windows' worth of order."""
+    from PIL import Image
+
+    classes, each, batch = 100, 20, 50
+    for k in range(classes):
+        folder = tmp_path / "sorted" / "train" / f"class-{k:03d}"
+        folder.mkdir(parents=True)
+        for i in range(each):
+            Image.fromarray(np.full((8, 8, 3), k, np.uint8)).save(folder / f"{i}.png")
+    dataset = {"source": "folder", "path": str(tmp_path / "sorted"), "splits": ["train"], "encoding": "raw"}
+    set_params(workplace, datasets__sorted={**dataset, "side": 8})
+    monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 60_000)
+    monkeypatch.setattr("pipeline.data.WINDOW", 200)
+    shards = Graph(load(scale="paper")).shards("sorted")
+    shard(shards)
+    images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=0)
+    assert images.streamed
+    assert len(images.manifest.windows) >= 10
+    batches = Batches(images, np.arange(classes * each), Augment(crop=8), batch=batch, seed=0)
+    found = [len(set(batches.at(step, torch.device("cpu")).label.tolist())) for step in range(batches.steps)]
+    random = np.random.default_rng(0)
+    draws = [len(set(random.permutation(classes * each)[:batch] // each)) for _ in range(200)]
+    assert np.mean(found) == pytest.approx(np.mean(draws), abs=1.0)
+    assert min(found) >= min(draws) - 3
 
 
 def test_members_are_named_as_other_tools_expect(made):

@@ -10,7 +10,7 @@ import pytest
 from test_datasets_archives import offer, tar_of
 
 from pipeline.datasets import SOURCES
-from pipeline.datasets.cifar import ArraysOnly
+from pipeline.datasets.cifar import CONTENT, ArraysOnly, content_of
 
 
 class Python2(pickle._Pickler):
@@ -107,8 +107,39 @@ def test_cifar_is_read_plane_by_plane(fetched, classes, train):
     assert (len(split), len(test)) == (train, 3)
     assert split.classes[9] == "name 9"
     assert len(split.classes) == classes
-    assert np.array_equal(split[2].image, pictures((3, 3, 32, 32))[2].transpose(1, 2, 0))
-    assert [split[i].label for i in range(3)] == [0, 1, 2]
+    official = {pictures((3, 3, 32, 32), 0)[i].transpose(1, 2, 0).tobytes(): i for i in range(3)}
+    found = {split[i].image.tobytes(): split[i].label for i in range(train)}
+    assert len(found) == train
+    assert official.items() <= found.items()
+
+
+def test_cifar_as_files_gives_what_the_archive_gives(fetched, tmp_path, monkeypatch):
+    """A mirror with SPLIT/CLASS/IMAGE in place of the archive, whatever the files' names and order."""
+    from PIL import Image
+
+    source, archived = SOURCES["cifar10"], fetched("cifar10", cifar_files(10, images=10))
+    splits = {name: source.open(archived, name) for name in ("train", "test")}
+    for name, split in splits.items():
+        for k in range(len(split)):
+            folder = tmp_path / "files" / "cifar10" / name / split.classes[split[k].label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split[k].image).save(folder / f"{97 * k % 89}.png")
+    raw = tmp_path / "raw-of-files" / "cifar10"
+    raw.mkdir(parents=True)
+    with pytest.raises(ValueError, match="does not hold the official images of CIFAR-10"):
+        source.fetch(raw, mirror=tmp_path / "files")
+    assert list(raw.iterdir()) == []
+    for name, split in splits.items():
+        monkeypatch.setitem(CONTENT, (10, name), content_of(split.images, split.labels))
+    source.fetch(raw, mirror=tmp_path / "files")
+    for name, split in splits.items():
+        again = source.open(raw, name)
+        assert np.array_equal(again.images, split.images)
+        assert np.array_equal(again.labels, split.labels)
+        assert again.classes == split.classes
+    monkeypatch.setitem(CONTENT, (10, "test"), "another")
+    with pytest.raises(ValueError, match=r"images\.npz .*not the official ones"):
+        source.open(raw, "test")
 
 
 class Malice:

@@ -73,7 +73,7 @@ def test_a_value_above_the_scales_cap_is_the_same_run_there(params):
 def test_a_scale_caps_how_much_is_done(params):
     graph = Graph(params)
     spec, cap = graph.training("finetune", FINE, 0).spec, params.scales["smoke"]
-    assert spec.epochs == cap.epochs
+    assert spec.epochs == cap.epochs["finetune"]
     assert spec.batch == cap.batch
     assert spec.network.options.n == cap.width
     assert (

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import command, set_params
+from conftest import both, command, set_params
 
 from pipeline.data import Batch, Batches, Images, Mixed, open_manifest
 from pipeline.devices import untaken
@@ -51,7 +51,9 @@ def test_a_batch_with_fewer_images_than_processes_is_refused():
 @pytest.fixture
 def ready(workplace):
     """Shards for a short pre-training in fp32, whose every step leaves a checkpoint."""
-    set_params(workplace, engine__checkpoint_seconds=0, engine__precision="fp32", scales__smoke__epochs=8)
+    set_params(
+        workplace, engine__checkpoint_seconds=0, engine__precision="fp32", scales__smoke__epochs=both(8)
+    )
     shard(Graph(load()).shards("imagenet"))
     return Graph(load()).training("pretrain", FULL, 0)
 

@@ -4,7 +4,7 @@ import csv
 import shutil
 
 import pytest
-from conftest import set_params
+from conftest import both, set_params
 
 from pipeline.graph import Graph
 from pipeline.params import load
@@ -29,7 +29,7 @@ def lines(workplace):
 @pytest.fixture
 def trained_on(workplace):
     """Shards of drawn pictures without their test split: nothing here can look at it."""
-    set_params(workplace, scales__smoke__images=192, scales__smoke__epochs=15)
+    set_params(workplace, scales__smoke__images=192, scales__smoke__epochs=both(15))
     shards = Graph(load()).shards("cifar10")
     shard(shards)
     folder = shards.folder

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from conftest import set_params
@@ -13,16 +14,15 @@ from pipeline.papers import Cell, Table
 from pipeline.params import load
 from pipeline.table import COLUMNS, line, measurements, stale, table
 
-VALUES = {"restore": 20.0, "crops10": 30.0}
+VALUES = {"psnr": 20.0, "map": 30.0, "error": 40.0}
 
 
-def fill(graph, *, shift=0.0):
-    """Results as `evaluate` leaves them: by protocol, one more for each further seed."""
-    for each in measurements(graph, "table6"):
-        value = VALUES[each.protocol] + each.training.seed + shift
-        metric = "psnr" if each.protocol == "restore" else "map"
+def fill(graph, name="table6", *, shift=0.0):
+    """Results as `evaluate` leaves them: one more for each further seed."""
+    for each in measurements(graph, name):
+        metrics = {metric: value + each.training.seed + shift for metric, value in VALUES.items()}
         each.metrics.parent.mkdir(parents=True, exist_ok=True)
-        each.metrics.write_text(json.dumps({"metrics": {metric: value}, "commit": "0123456789ab"}))
+        each.metrics.write_text(json.dumps({"metrics": metrics, "commit": "0123456789ab"}))
 
 
 def lines(path="results/table6.csv"):
@@ -33,8 +33,11 @@ def lines(path="results/table6.csv"):
 def test_a_line_has_mean_spread_and_difference_by_value(workplace):
     params = load()
     scales = {**params.scales, "smoke": replace(params.scales["smoke"], repeats=3)}
-    repeated = {name: replace(run, repeats=3) for name, run in params.finetune.items()}
-    graph = Graph(replace(params, scales=scales, finetune=repeated))
+    repeated = {
+        stage: {name: replace(run, repeats=3) for name, run in params.runs(stage).items()}
+        for stage in ("pretrain", "finetune")
+    }
+    graph = Graph(replace(params, scales=scales, **repeated))
     fill(graph)
     shown = table(graph, "table6")
     found = lines()
@@ -43,10 +46,10 @@ def test_a_line_has_mean_spread_and_difference_by_value(workplace):
     psnr, mean_ap = found[0], found[1]
     assert (psnr["paper"], psnr["mean"], psnr["sd"], psnr["n"], psnr["delta"]) == (
         "22.19",
-        "20",
-        "",
+        "21",
         "1",
-        "-2.19",
+        "3",
+        "-1.19",
     )
     assert (mean_ap["mean"], mean_ap["sd"], mean_ap["n"], mean_ap["delta"]) == ("31", "1", "3", "-37.94")
     assert {each["scale"] for each in found} == {"smoke"}
@@ -56,6 +59,45 @@ def test_a_line_has_mean_spread_and_difference_by_value(workplace):
     assert len(mean_ap["runs"].split()) == 3
     assert "68.94 \\| 31.00 ± 1.00 (n=3)" in shown
     assert "it reproduces nothing" in shown
+
+
+def test_fine_tunings_of_one_pretraining_are_averaged_and_count_once(workplace):
+    params = load()
+    scales = {**params.scales, "smoke": replace(params.scales["smoke"], repeats=6)}
+    repeated = {
+        stage: {name: replace(run, repeats=repeats) for name, run in params.runs(stage).items()}
+        for stage, repeats in (("pretrain", 2), ("finetune", 6))
+    }
+    graph = Graph(replace(params, scales=scales, **repeated))
+    fill(graph)
+    shown = table(graph, "table6")
+    mean_ap = lines()[1]
+    seeds = [[0, 2, 4], [1, 3, 5]]  # of the fine-tunings that start from each pre-training
+    means = [30 + sum(own) / 3 for own in seeds]
+    assert (mean_ap["n"], mean_ap["draws"]) == ("2", "6")
+    assert float(mean_ap["mean"]) == sum(means) / 2
+    assert float(mean_ap["sd"]) == pytest.approx(abs(means[0] - means[1]) / 2**0.5, abs=1e-3)
+    assert "(n=2, 6 draws)" in shown
+
+
+def test_a_cell_says_how_many_of_its_images_the_scale_leaves(workplace):
+    params = load(scale="reduced")
+    capped = replace(params.scales["reduced"], whole=0)
+    graph = Graph(replace(params, scales={**params.scales, "reduced": capped}))
+    whole = Graph(params)
+    for each, said in ((graph, "10000 of 50000 images"), (whole, "")):
+        before = said and f"pre-trained on {said}"
+        fill(each, "masci2011/table2")
+        shown = table(each, "masci2011/table2")
+        ours = {(line["row"], line["column"]): line for line in lines("results/masci2011/table2.csv")}
+        found = {place: ours[place]["capped"] for place in product(("CAE", "CNN"), ("1k", "50k"))}
+        assert found == {
+            ("CAE", "1k"): before,
+            ("CAE", "50k"): said,
+            ("CNN", "1k"): "",
+            ("CNN", "50k"): said,
+        }
+        assert ("10000 of 50000 images)" in shown) == bool(said)
 
 
 def test_a_table_is_stale_once_it_does_not_name_the_wanted_runs(workplace):

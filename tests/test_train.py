@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from compiler import compiled
-from conftest import command, set_params
+from conftest import both, command, set_params
 from torch import nn
 
 from pipeline.data import Batches, Images, open_manifest
@@ -62,7 +62,7 @@ def wait_for_another(file: Path, process: subprocess.Popen) -> None:
 @pytest.fixture
 def ready(workplace):
     """Shards for a pre-training whose every step leaves a checkpoint."""
-    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=6)
+    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=both(6))
     shard(Graph(load()).shards("imagenet"))
     return Graph(load()).training("pretrain", FULL, 0)
 
@@ -157,7 +157,7 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
 @compiled
 def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
     """With dropout, whose draws are no rounding."""
-    set_params(workplace, engine__compile="always", scales__smoke__epochs=1)
+    set_params(workplace, engine__compile="always", scales__smoke__epochs=both(1))
     params = load()
     graph, spec = Graph(params), params.finetune["cifar10-gaussian"]
     small = replace(

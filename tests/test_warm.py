@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from compiler import compiled
-from conftest import command, set_params
+from conftest import both, command, set_params
 
 from pipeline import warm
 from pipeline.devices import COMPILER
@@ -34,7 +34,7 @@ def holding_torch():
 
 @pytest.fixture
 def ready(workplace):
-    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=40)
+    set_params(workplace, engine__checkpoint_seconds=0, scales__smoke__epochs=both(40))
     shard(Graph(load()).shards("imagenet"))
     return Graph(load()).training("pretrain", "imagenet-full", 0)
 

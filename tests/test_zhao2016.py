@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import set_params
+from conftest import both, set_params
 from torch import nn
 
 from pipeline import metrics, notation
@@ -218,7 +218,7 @@ def test_with_all_lambdas_zero_the_training_is_that_of_the_plain_convnet_to_the_
         "finetune__mnist-100-plain__data": shared,
         "finetune__mnist-100-plain__batch": 8,
         "finetune__mnist-100-plain__epochs": 2,
-        "scales__smoke__epochs": 3,
+        "scales__smoke__epochs": both(3),
     }
     run["finetune__mnist-100-plain__epochs"] = 3  # of 20 images by 8: 6 steps, too
     set_params(digits, **run)
@@ -243,7 +243,7 @@ def test_half_of_each_batch_is_labelled_balanced_by_class_and_no_image_of_the_va
         training = graph.training("finetune", "mnist-100-swwae-validated", seed)
         data = replace(training.spec.data, labels=10)
         training = replace(training, spec=replace(training.spec, data=data, batch=8))
-        kept = set(held_out(images, data)[0].tolist())
+        kept = set(held_out(images, data, seed=seed)[0].tolist())
         labelled = np.sort(np.random.default_rng(seed).permutation(sorted(set(range(48)) - kept))[:10])
         batches = batches_of(training, images, labelled)
         seen = set()

@@ -1,15 +1,31 @@
-"""CIFAR-10 and CIFAR-100: Python 2 pickles in an archive, read from within it."""
+"""CIFAR-10 and CIFAR-100: the official archive of Python 2 pickles, or the same images as files.
 
+Images are ordered by their content, so both give the same shards.
+"""
+
+import hashlib
 import pickle
 import tarfile
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.datasets.archives import place, verify
+from pipeline.datasets.archives import find, place, verify
+from pipeline.datasets.folder import open_split as open_folder
 from pipeline.datasets.splits import Arrays
+from pipeline.files import damaged, write_whole
+from pipeline.shard import decode
+
+PACKED = "images.npz"  # what `fetch` makes of a tree of files
+CONTENT = {  # sha256 over the sorted sha256 of the images: the same in whatever order and format they come
+    (10, "train"): "d59acf989e068e709ce686cda292672c7b212c08d29d3d3e6d8c3aa99eba6a85",
+    (10, "test"): "899683d46c3a8c66fd56e1af12202e69fe5a4517be10b0f68e04c78fe585c57c",
+    (100, "train"): "36ce7a701fbea47796e570c34382aad50f2539687cfcbc6ae96e2f56530d29b6",
+    (100, "test"): "d3cd5d87a1b9317a0982c8ef5535fe3b86da8da90b13ce5e9b23ea06400dd5eb",
+}
 
 
 def _official(classes: int) -> Any:
@@ -19,7 +35,43 @@ def _official(classes: int) -> Any:
 
 
 def _fetch(classes: int, raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
-    place(_official(classes).filename, raw, mirror)
+    """The archive; or SPLIT/CLASS/IMAGE from the mirror's folder of the set's name."""
+    tree = mirror / raw.name if mirror is not None else None
+    if tree is not None and tree.is_dir() and find(_official(classes).filename, raw, mirror) is None:
+        _pack(classes, tree, raw / PACKED)
+    else:
+        place(_official(classes).filename, raw, mirror)
+
+
+def _pack(classes: int, tree: Path, packed: Path) -> None:
+    arrays: dict[str, Any] = {}
+    for split in ("train", "test"):
+        files = open_folder(tree, split, path=tree)
+        labels = np.array([files.label_of(i) for i in range(len(files))])
+        images = [decode(files[i].image, channels=3, where=files[i].origin) for i in range(len(files))]
+        if content_of(images, labels) != CONTENT[classes, split]:
+            raise ValueError(
+                f"{tree / split} does not hold the official images of CIFAR-{classes} in folders of their "
+                "classes; complete it, or put the official archive into the mirror"
+            )
+        arrays |= {split: np.stack(images), f"{split}_labels": labels, "classes": np.array(files.classes)}
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    write_whole(packed, write)
+
+
+def _digests(images: Iterable[np.ndarray], labels: np.ndarray) -> list[bytes]:
+    return [
+        hashlib.sha256(bytes([label]) + image.tobytes()).digest()
+        for image, label in zip(images, labels.tolist(), strict=True)
+    ]
+
+
+def content_of(images: Iterable[np.ndarray], labels: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(sorted(_digests(images, labels)))).hexdigest()
 
 
 def _open(
@@ -31,7 +83,10 @@ def _open(
     synsets: tuple[str, ...] | None = None,
 ) -> Arrays:
     official = _official(classes)
-    archive = verify(raw / official.filename, official.filename)
+    archive, packed = raw / official.filename, raw / PACKED
+    if packed.exists() and not archive.exists():
+        return _open_packed(classes, packed, split)
+    verify(archive, official.filename)
     batches = [name for name, _ in {"train": official.train_list, "test": official.test_list}[split]]
     images, labels = [], []
     with tarfile.open(archive) as tar:
@@ -42,7 +97,27 @@ def _open(
             images.append(part)
             labels += numbers
     pixels = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return Arrays(pixels, np.array(labels), tuple(name.decode() for name in names), f"{archive} {split}")
+    classes_named = tuple(name.decode() for name in names)
+    return _by_content(pixels, np.array(labels), classes_named, f"{archive} {split}")
+
+
+def _open_packed(classes: int, packed: Path, split: str) -> Arrays:
+    try:
+        with np.load(packed, allow_pickle=False) as held:
+            images, labels, names = held[split], held[f"{split}_labels"], held["classes"].tolist()
+    except Exception as error:  # numpy and zipfile have several kinds of error for a damaged file
+        raise damaged(packed, str(error), manifest=packed.with_name("fetched.json")) from None
+    if content_of(images, labels) != CONTENT[classes, split]:
+        raise damaged(
+            packed, "its images are not the official ones", manifest=packed.with_name("fetched.json")
+        )
+    return _by_content(images, labels, tuple(names), f"{packed} {split}")
+
+
+def _by_content(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], origin: str) -> Arrays:
+    digests = _digests(images, labels)
+    order = sorted(range(len(digests)), key=digests.__getitem__)
+    return Arrays(images[order], labels[order], classes, origin)
 
 
 def _read(archive: Path, tar: tarfile.TarFile, official: Any, name: str, *keys: bytes) -> list[Any]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from conftest import set_params
+from conftest import both, set_params
 
 from pipeline.graph import Graph
 from pipeline.learn import learn, load_parts
@@ -34,7 +34,7 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
     """Filled while it trains, as another program would do; with room again, the same run ends as it should."""
     short_params(place)
     made("imagenet", images=16)
-    epochs = {"scales__smoke__epochs": 30, f"pretrain__{FULL}__epochs": 30}
+    epochs = {"scales__smoke__epochs": both(30), f"pretrain__{FULL}__epochs": 30}
     set_params(place, engine__checkpoint_seconds=-1, **epochs)
     graph = Graph(load())
     training = graph.training("pretrain", FULL, 0)

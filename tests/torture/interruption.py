@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 import psutil
-from conftest import keep_only, laid_out, set_params
+from conftest import both, keep_only, laid_out, set_params
 
 from torture import Fault
 from torture.damage import FULL, _equal
@@ -64,7 +64,7 @@ def small_graph(place: Path, *, epochs: int = 2) -> None:
     keep_only(place, "table6")
     pretrainings = ("imagenet-none", "imagenet-input-output", FULL)
     own = {f"pretrain__{name}__epochs": epochs for name in pretrainings if epochs > 6}  # the paper's, else
-    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=epochs, **own)
+    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=both(epochs), **own)
 
 
 def outcome(place: Path) -> dict[str, Any]:

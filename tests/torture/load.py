@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import psutil
-from conftest import keep_only, keep_runs, set_params
+from conftest import both, keep_only, keep_runs, set_params
 
 from torture import Fault
 from torture.away import teller, undelivered
@@ -69,7 +69,7 @@ def memory(place: Path, times: int, chance: Random) -> Iterator[str]:
     peaks = []
     for repeats in (cores, times):
         several = {"scales__smoke__repeats": repeats, f"finetune__voc2007-{FULL}__repeats": repeats}
-        set_params(place, scales__smoke__epochs=2, **several)
+        set_params(place, scales__smoke__epochs=both(2), **several)
         shutil.rmtree(place / "results", ignore_errors=True)
         process = start(
             place,
