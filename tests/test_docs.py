@@ -1,5 +1,6 @@
 """What the documents say to type works as printed, from a fresh copy."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -73,7 +74,8 @@ def test_own_pictures_are_pretrained_finetuned_and_tabled_by_the_book(fresh, tmp
                 Image.fromarray(pixels).save(place / f"{number}.{'png' if number % 2 else 'jpg'}")
     follow("own-data", fresh, scale="reduced", HOME=str(tmp_path))
     table = (fresh / "results" / "mine" / "table1.csv").read_text().splitlines()
-    assert [line.split(",")[8:11] for line in table[1:]] == [["reduced", "mine", "measured"]] * 2
+    made = [(line["scale"], line["dataset"], line["state"]) for line in csv.DictReader(table)]
+    assert made == [("reduced", "mine", "measured")] * 2
     assert "undecided" in (fresh / "results" / "mine" / "claims.csv").read_text()
     assert "With pre-training and without" in (fresh / "results" / "report.html").read_text()
 
