@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.command import alone, answered
-from pipeline.graph import DATA, RESULTS, Graph
+from pipeline.graph import DATA, RESULTS, Graph, Measurement, Training
 from pipeline.params import STAGES, load
 
 KEY = "[0-9a-f]" * 10
@@ -51,11 +51,9 @@ def named() -> set[Path]:
             found |= {shards.folder, LOGS / scale / "shard" / f"{shards.folder.name}.log"}
         for stage in STAGES:
             for name, run in graph.params.runs(stage).items():
-                labels = [f"{stage}.{name}.{protocol}" for protocol in run.evaluate]
-                works = [
-                    *graph.trainings(stage, name),
-                    *(m for each in labels for m in graph.measurements(each)),
-                ]
+                works: list[Training | Measurement] = [*graph.trainings(stage, name)]
+                for protocol in run.evaluate:
+                    works += graph.measurements(f"{stage}.{name}.{protocol}")
                 found |= {work.folder for work in works}
                 found |= {LOGS / f"{work.identity}.log" for work in works}
     return found
