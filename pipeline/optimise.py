@@ -84,7 +84,7 @@ def plateau(options: Any, epoch: int, losses: list[float]) -> float:
     rate, best, waited = 1.0, float("inf"), 0
     for loss in losses:
         best, waited = (loss, 0) if loss < best else (best, waited + 1)
-        if waited > options.patience:
+        if waited == options.after:
             rate, waited = rate * options.factor, 0
     return rate
 

@@ -353,10 +353,14 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Multiply the rate by `factor` when the epoch's loss has not dropped for `patience` epochs."""
+    """Multiply the rate by `factor` once the epoch's loss has not dropped for `after` epochs."""
 
-    patience: int
+    after: int
     factor: float
+
+    def __post_init__(self) -> None:
+        if self.after < 1:
+            raise ValueError(f"'after' is {self.after}; at least 1 epoch is wanted")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -364,9 +364,11 @@ def test_step_lists_multiply_the_rate_at_their_epochs():
 
 
 def test_a_plateau_divides_the_rate_when_the_loss_stops_dropping():
-    schedule, options = SCHEDULES["plateau"], Plateau(patience=2, factor=0.1)
+    schedule, options = SCHEDULES["plateau"], Plateau(after=2, factor=0.1)
     assert schedule(options, 3, [3.0, 2.0, 1.0]) == 1
-    assert schedule(options, 5, [1.0, 1.0, 1.1]) == 1
-    assert schedule(options, 5, [1.0, 1.0, 1.1, 1.2]) == pytest.approx(0.1)
-    assert schedule(options, 9, [1.0, 1.0, 1.1, 1.2, 0.9, 0.8]) == pytest.approx(0.1)
-    assert schedule(options, 9, [1.0] * 7) == pytest.approx(0.01)
+    assert schedule(options, 2, [1.0, 1.0]) == 1
+    assert schedule(options, 3, [1.0, 1.0, 1.1]) == pytest.approx(0.1)  # two epochs without a drop
+    assert schedule(options, 6, [1.0, 1.0, 1.1, 0.9, 0.8, 0.8]) == pytest.approx(0.1)
+    assert schedule(options, 5, [1.0] * 5) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="'after' is 0; at least 1 epoch is wanted"):
+        Plateau(after=0, factor=0.1)
