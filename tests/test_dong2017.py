@@ -100,7 +100,20 @@ def test_the_runs_have_the_papers_own_settings(paper):
     assert (ten.warmup, ten.corruption, ten.data.fold) == (10, None, True)
     assert len(paper.trainings("finetune", "dong2017-stl10-full")) == 10
     probe = spec("finetune", "probe-full")
-    assert (probe.data.labels, probe.freeze, probe.start) == (4000, ("encoder",), "dong2017-cifar10-full")
+    assert (probe.data.labels, probe.freeze) == (4000, ("encoder",))
+    assert spec("finetune", "cifar10-full").start == "dong2017-cifar10-full"
+    assert cifar.corruption.options.sigma == (10, 50)  # "pixel Gaussian noise ... in Section 5.2"
+
+
+def test_figure_3_and_section_5_1_restore_small_blocks(paper):
+    """Section 4: pixel noise in section 5.2, "masking noise with small blocks for all other tasks"."""
+    probes = papers()["dong2017"].figures["figure3"].runs.values()
+    starts = [paper.training(*label.split(".")[:2], 0).start for label in probes]
+    corruptions = [start.spec.corruption for start in starts if start.spec.objective.name == "denoise"]
+    assert [(each.name, each.options.count) for each in corruptions] == [("small_blocks", 21)] * 2
+    assert {start.spec.network.options.n for start in starts} == {128}
+    claim = papers()["dong2017"].claims["shortcuts-restore-better"].test.options
+    assert [label.split(".")[1] for label in claim.of] == [start.name for start in starts[:2]]
 
 
 def test_all_its_shortcuts_add_before_they_activate_and_the_first_versions_after(paper):
