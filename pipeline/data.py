@@ -512,8 +512,22 @@ class Resident:
 
 def random_boxes(count: int, augment: Augment, chance: np.random.Generator) -> Boxes:
     """Crops anywhere, mirrored at random where the run says so."""
-    top, left, side = chance.random((3, count))
-    short = chance.uniform(*augment.short, count) if augment.short else None
+    return _boxes(chance.random((4, count)), augment)
+
+
+def image_boxes(indices: np.ndarray, augment: Augment, seeds: list[int]) -> Boxes:
+    """Random boxes that follow from the seeds and each image's own index."""
+    drawn = [np.random.default_rng([*seeds, index]).random(4) for index in indices.tolist()]
+    return _boxes(np.stack(drawn, axis=1), augment)
+
+
+def _boxes(drawn: np.ndarray, augment: Augment) -> Boxes:
+    """From four numbers in [0, 1) for each image: (4, N)."""
+    top, left, side, scale = drawn
+    short = None
+    if augment.short:
+        low, high = augment.short
+        short = low + (high - low) * scale
     return Boxes(augment.crop, top, left, (side < 0.5) & augment.flip, augment.pad, short)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from pipeline import comparison, filters, metrics, track
 from pipeline.command import run_stage
 from pipeline.corrupt import MASKS
-from pipeline.data import Batch, Images, central_boxes, cut, held_out, open_manifest, subset
+from pipeline.data import Batch, Images, central_boxes, cut, held_out, image_boxes, open_manifest, subset
 from pipeline.devices import device_at_hand, prepare
 from pipeline.engine import precision
 from pipeline.files import damaged, read_json, write_json, write_whole
@@ -23,13 +23,13 @@ from pipeline.learn import commit, machine, now, trained
 from pipeline.models import masci, zhang
 from pipeline.models import swwae as what_where
 from pipeline.notation import Pool
-from pipeline.objectives import corrupted, restoration
+from pipeline.objectives import corrupted, hidden, restoration
 from pipeline.params import Augment
 from pipeline.progress import Progress
 from pipeline.shard import resized
 from pipeline.train import chance
 
-BATCH = 100  # images at once; no result depends on it
+BATCH = 100  # images at once; no result depends on it beyond rounding
 SEEN = 64  # the least side of a picture that is to be looked at
 
 
@@ -119,31 +119,60 @@ def parts(indices: np.ndarray) -> Iterator[np.ndarray]:
     progress.end()
 
 
+def alone(batch: Batch) -> Iterator[Batch]:
+    """Each image as a batch of one."""
+    for i in range(len(batch.index)):
+        one = slice(i, i + 1)
+        mask = None if batch.mask is None else batch.mask[one]
+        yield replace(
+            batch, centred=batch.centred[one], label=batch.label[one], mask=mask, index=batch.index[one]
+        )
+
+
+def generators(batch: Batch, seed: int, purpose: str) -> list[Generator]:
+    """One for each image, so that what is drawn for it does not depend on what is measured beside it."""
+    seeds = [chance(seed, index, purpose) for index in batch.index.tolist()]
+    return [Generator(batch.centred.device).manual_seed(each) for each in seeds]
+
+
 def restore(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
     """PSNR of restored images, of the corrupted ones themselves, and over the masked pixels alone."""
-    spec = measurement.training.spec
-    pictures: dict[str, np.ndarray] = {}
+    spec, seed = measurement.training.spec, measurement.training.seed
+    assert spec.corruption is not None
+    pictures: dict[str, list[np.ndarray]] = {}
     found: dict[str, list[Tensor]] = {"psnr": [], "psnr_corrupted": [], "psnr_masked": [], "error": []}
-    for number, batch in enumerate(batches(images, indices, spec.augment, device)):
-        seed = chance(measurement.training.seed, number, "restore")
-        spoiled = corrupted(batch, spec, torch.Generator(device).manual_seed(seed))
+    for batch in batches(images, indices, spec.augment, device):
+        drawn = list(zip(alone(batch), generators(batch, seed, "restore"), strict=True))
+        where = (
+            torch.cat([hidden(one, spec, generator) for one, generator in drawn])
+            if spec.corruption.name in MASKS
+            else None
+        )
+        spoiled = torch.cat([corrupted(one, spec, generator) for one, generator in drawn])
         restored = model(spoiled).float()
         clean = batch.pixels(batch.x)
         found["psnr"].append(metrics.psnr(clean, batch.pixels(restored)))
         found["psnr_corrupted"].append(metrics.psnr(clean, batch.pixels(spoiled)))
         found["error"].append((restored - batch.x).square().mean(dim=(1, 2, 3)))
-        assert spec.corruption is not None
-        if mask_of := MASKS.get(spec.corruption.name):
-            options = vars(spec.corruption.options)
-            again = torch.Generator(device).manual_seed(seed)
-            where = mask_of(batch.centred, **options, generator=again)
+        if where is not None:
             found["psnr_masked"].append(metrics.psnr(clean, batch.pixels(restored), where=where))
-        if number == 0 and measurement.spec.keep:
-            kept = {"clean": clean, "corrupted": batch.pixels(spoiled), "restored": batch.pixels(restored)}
-            pictures = {name: _pictures(pixels[: measurement.spec.keep]) for name, pixels in kept.items()}
-    return {name: float(torch.cat(values).nanmean()) for name, values in found.items() if values} | pictures
+        seen = {"clean": clean, "corrupted": batch.pixels(spoiled), "restored": batch.pixels(restored)}
+        _keep(pictures, seen, measurement.spec.keep)
+    return _means(found) | {name: np.concatenate(each) for name, each in pictures.items()}
+
+
+def _means(found: dict[str, list[Tensor]]) -> dict[str, float]:
+    return {name: float(torch.cat(each).nanmean()) for name, each in found.items() if each}
+
+
+def _keep(pictures: dict[str, list[np.ndarray]], seen: dict[str, Tensor], keep: int) -> None:
+    """Add these images until there are as many as are kept."""
+    left = keep - sum(map(len, next(iter(pictures.values()), [])))
+    if left > 0:
+        for name, pixels in seen.items():
+            pictures.setdefault(name, []).append(_pictures(pixels[:left]))
 
 
 def _pictures(pixels: Tensor) -> np.ndarray:
@@ -152,24 +181,31 @@ def _pictures(pixels: Tensor) -> np.ndarray:
 
 def outputs(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
-) -> Tensor:
-    """A row of logits for each image: of its central crop, of random crops, or of all of it."""
+) -> tuple[Tensor, Tensor]:
+    """A row of scores for each image, of its central crop, of random crops or of all of it; and labels."""
     augment, protocol = measurement.training.spec.augment, measurement.spec
     if protocol.everywhere:
-        return torch.cat([everywhere(model, images, index, augment, device) for index in indices])
-    if not protocol.crops:
-        cut = batches(images, indices, augment, device)
-        return torch.cat([model(batch.x).float().cpu() for batch in cut])
-    rows = []
-    for number, own in enumerate(parts(indices)):
-        random = np.random.default_rng([5, measurement.training.seed, number * BATCH])
-        rows.append(
-            sum(
-                model(random_views(images, own, augment.crop, protocol.shrink, random, device)).float().cpu()
-                for _ in range(protocol.crops)
-            )
-        )
-    return torch.cat(rows)
+        scores = [everywhere(model, images, index, augment, device) for index in indices]
+        return torch.cat(scores), images.labels[indices]
+    found = []
+    if protocol.crops:
+        for own in parts(indices):
+            views = random_crops(images, own, measurement, device)
+            every = [(model(view.x).float(), view.label) for view in views]
+            found.append((torch.stack([each for each, _ in every]).sum(dim=0), every[0][1]))
+    else:
+        found = [(model(batch.x).float(), batch.label) for batch in batches(images, indices, augment, device)]
+    logits, labels = zip(*found, strict=True)
+    return torch.cat(logits).cpu(), torch.cat(labels).cpu()
+
+
+def random_crops(
+    images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> Iterator[Batch]:
+    """Crops of each image as training cuts them; they follow from the seed and the image alone."""
+    for crop in range(measurement.spec.crops):
+        boxes = image_boxes(indices, measurement.training.spec.augment, [5, measurement.training.seed, crop])
+        yield cut(images, indices, boxes, device)
 
 
 def everywhere(
@@ -192,35 +228,10 @@ def picture(images: Images, index: int) -> np.ndarray:
     return images.window(number).image(index - int(images.firsts[number]))
 
 
-def random_views(
-    images: Images,
-    indices: np.ndarray,
-    size: int,
-    shrink: float,
-    random: np.random.Generator,
-    device: torch.device,
-) -> Tensor:
-    """A square of each image at random scale and place, mirrored at random, as networks see it."""
-    images.hold(sorted(set(images.window_of(indices).tolist())))
-    views = []
-    for index in indices.tolist():
-        number = int(images.window_of(np.array([index]))[0])
-        image = images.window(number).image(index - int(images.firsts[number]))
-        short = min(image.shape[:2])
-        side = int(random.integers(max(1, round(shrink * short)), short + 1))
-        top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
-        part = image[top : top + side, left : left + side]
-        part = part[:, ::-1] if random.random() < 0.5 else part
-        view = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None].float()
-        views.append(nn.functional.interpolate(view, (size, size), mode="bilinear", antialias=True))
-    pixels = torch.cat(views).to(device, memory_format=torch.channels_last)
-    return (pixels - images.mean.to(device)) / images.std.to(device)
-
-
 def classify(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, float]:
-    logits, labels = outputs(model, images, indices, measurement, device), images.labels[indices]
+    logits, labels = outputs(model, images, indices, measurement, device)
     top1 = 100 * metrics.accuracy(logits, labels)
     top5 = 100 * metrics.accuracy(logits, labels, top=min(5, logits.shape[1]))
     return {"accuracy": top1, "error": 100 - top1, "top5_error": 100 - top5}
@@ -230,7 +241,7 @@ def multilabel(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
     """Mean average precision by the step sum, by VOC 2007's eleven points, and of random scores."""
-    logits, shown = outputs(model, images, indices, measurement, device), images.labels[indices]
+    logits, shown = outputs(model, images, indices, measurement, device)
     mean, each = metrics.mean_average_precision(logits, shown)
     eleven, _ = metrics.mean_average_precision(logits, shown, measure=metrics.average_precision_11)
     return groups(each) | {
@@ -445,18 +456,15 @@ def decode(
     assert isinstance(model, zhang.Augmented)
     training = measurement.training
     values: dict[str, list[Tensor]] = {}
-    pictures: dict[str, np.ndarray] = {}
-    for number, batch in enumerate(batches(images, indices, training.spec.augment, device)):
-        generator = torch.Generator(device).manual_seed(chance(training.seed, number, "decode"))
-        restored, errors, _ = restoration(model, batch, generator)
+    pictures: dict[str, list[np.ndarray]] = {}
+    for batch in batches(images, indices, training.spec.augment, device):
+        restored, errors, _ = restoration(model, batch, *generators(batch, training.seed, "decode"))
         clean, image = batch.pixels(batch.x), batch.pixels(restored[0])
         values.setdefault("psnr", []).append(metrics.psnr(clean, image))
         for level, error in enumerate(errors):
             values.setdefault(f"error_{level}", []).append(error.flatten(1).square().mean(dim=1))
-        if number == 0 and measurement.spec.keep:
-            kept = {"clean": clean, "restored": image}
-            pictures = {name: _pictures(each[: measurement.spec.keep]) for name, each in kept.items()}
-    return {name: float(torch.cat(each).mean()) for name, each in values.items()} | pictures
+        _keep(pictures, {"clean": clean, "restored": image}, measurement.spec.keep)
+    return _means(values) | {name: np.concatenate(each) for name, each in pictures.items()}
 
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {

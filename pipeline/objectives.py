@@ -242,10 +242,10 @@ def swwae_loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) 
 
 
 def restoration(
-    model: zhang.Augmented, batch: Batch, generator: Generator
+    model: zhang.Augmented, batch: Batch, *generators: Generator
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """What is made of a_0, a_1, ... again, how far it is from them, and what the head classifies."""
-    maps, restored, top = model.paths(batch.x, generator)
+    maps, restored, top = model.paths(batch.x, *generators)
     errors = [y.float() - a.float() for y, a in zip(restored, maps, strict=False)]
     errors[0] = errors[0] * batch.std / 255  # the image's target is RGB in [0, 1]
     return restored, errors, top

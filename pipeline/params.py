@@ -488,8 +488,7 @@ class Protocol:
     split: str
     set: str | None = None  # of another data set than the run's own
     measure: Choice | None = choice(MEASURES, default=None)  # another than its objective's own
-    crops: int = 0  # random crops whose outputs are averaged; 0: the central crop
-    shrink: float = 1.0  # the smallest of the random crops, as a part of the image's short side
+    crops: int = 0  # crops as training cuts them, whose outputs are averaged; 0: the central crop
     everywhere: bool = False  # the network as convolutions over whole images and their mirrors
     images: int | None = None  # measure so many, a fixed draw
     keep: int = 0  # images whose pictures are kept to be looked at; or filters

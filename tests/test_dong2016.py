@@ -1,10 +1,19 @@
 """The main paper: what it prints is what stands in our tables, and its runs are what it says."""
 
-import pytest
+import json
 
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline import evaluate
+from pipeline.data import Images, open_manifest
 from pipeline.graph import Graph
+from pipeline.learn import learn
 from pipeline.papers import papers
 from pipeline.params import load
+from pipeline.shard import shard
 
 # Row by row as the paper prints them, read from its text.
 PRINTED = {
@@ -81,3 +90,62 @@ def test_a_changed_corruption_moves_only_what_depends_on_it():
             if Graph(params).training(stage, name, 0).key != Graph(changed).training(stage, name, 0).key:
                 moved.add(f"{stage}.{name}")
     assert moved == {"pretrain.imagenet-big", "finetune.voc2007-imagenet-big"}
+
+
+def test_no_restoration_depends_on_how_many_images_are_measured_at_once(workplace, monkeypatch):
+    """Noise and the pixels that it hides follow from the seed and the image; so do the pictures kept."""
+    graph, label = Graph(load()), "pretrain.stl10-small.restore"
+    shard(graph.shards("stl10"))
+    learn(graph, "pretrain", "stl10-small", 0)
+    measured = []
+    for size in (100, 5):
+        monkeypatch.setattr(evaluate, "BATCH", size)
+        evaluate.evaluate(graph, label, 0)
+        place = graph.measurement(label, 0).folder
+        measured.append(
+            (json.loads((place / "metrics.json").read_text())["metrics"], dict(np.load(place / "arrays.npz")))
+        )
+    (one, pictures), (other, again) = measured
+    assert "psnr_masked" in one
+    assert one == pytest.approx(other, rel=1e-4)
+    assert {name: len(each) for name, each in again.items()} == dict.fromkeys(pictures, 8)
+    assert np.array_equal(pictures["corrupted"], again["corrupted"])
+
+
+class Means(nn.Module):
+    """Keeps what it is shown, and answers with the mean of each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(x)
+        return x.mean(dim=(2, 3))
+
+
+def test_ten_crops_are_cut_and_mirrored_as_in_training_and_follow_from_the_image(workplace, monkeypatch):
+    graph, cpu = Graph(load()), torch.device("cpu")
+    shards = graph.shards("voc2007")
+    shard(shards)
+    images = Images(open_manifest(shards.manifest, "test"), stream_above_gb=8)
+    measurement = graph.measurement("finetune.voc2007-gaussian.crops10", 0)
+    answers = []
+    for size in (100, 5):
+        monkeypatch.setattr(evaluate, "BATCH", size)
+        model = Means()
+        answers.append(evaluate.outputs(model, images, np.arange(12), measurement, cpu))
+    assert torch.allclose(answers[0][0], answers[1][0], atol=1e-5)
+    assert torch.equal(answers[0][1], images.labels[:12])
+    first = [crops[0] for crops in model.seen[:10]]
+    assert torch.allclose(answers[1][0][0], torch.stack(first).mean(dim=(2, 3)).sum(dim=0), atol=1e-5)
+    pixels = torch.from_numpy(images.window(0).image(0).copy()).permute(2, 0, 1)
+    whole = (pixels - images.mean[0]) / images.std[0]
+    side, places = measurement.training.spec.augment.crop, set()
+    windows = whole.unfold(1, side, 1).unfold(2, side, 1).permute(1, 2, 0, 3, 4)
+    for crop in first:
+        for flipped, view in enumerate((crop, crop.flip(-1))):
+            found = (windows - view).abs().amax(dim=(2, 3, 4)) < 1e-4
+            places |= {(flipped, *place.tolist()) for place in found.nonzero()}
+    assert len(places) > 6  # each is a window of the image as it is stored
+    assert {place[0] for place in places} == {0, 1}

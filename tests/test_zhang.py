@@ -276,6 +276,10 @@ def test_the_ladders_noise_is_a_part_of_each_images_deviation_and_follows_from_t
     parts = (one[0] - x).std(dim=(1, 2, 3)) / x.std(dim=(1, 2, 3))
     assert parts.tolist() == pytest.approx([0.3] * 3, rel=0.1)
     assert not torch.equal(top, model.encoder(x))  # the noisy path is what is classified
+    each = [torch.Generator().manual_seed(seed) for seed in (7, 8, 9)]
+    _, several, _ = model.paths(x, *each)
+    _, alone, _ = model.paths(x[1:2], each[1].manual_seed(8))
+    assert torch.allclose(several[0][1:2], alone[0], atol=1e-5)  # an image's own generator draws its noise
 
 
 # Views

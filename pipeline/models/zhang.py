@@ -268,7 +268,7 @@ class Augmented(Classifier):
             found.append(y)
         return found[::-1]
 
-    def paths(self, x: Tensor, generator: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def paths(self, x: Tensor, *generators: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """The activations, what is made of them again, and what the head classifies."""
         maps, switches = self.maps(x)
         return maps, self.restored(maps, switches), maps[len(switches)]
@@ -288,10 +288,12 @@ class Ladder(Augmented):
         self.noise = noise
         self.lateral = nn.ModuleList(Combinator(width) for width in encoder.widths)
 
-    def paths(self, x: Tensor, generator: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def paths(self, x: Tensor, *generators: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
         def noisy(a: Tensor) -> Tensor:
-            drawn = torch.randn(a.shape, generator=generator, device=a.device)
-            return a + self.noise * deviation(a) * drawn.to(a.dtype)
+            """By one generator for all images, or by one for each."""
+            parts = zip(a.chunk(len(generators)), generators, strict=True)
+            drawn = [torch.randn(part.shape, generator=each, device=a.device) for part, each in parts]
+            return a + self.noise * deviation(a) * torch.cat(drawn).to(a.dtype)
 
         def merged(level: int, above: Tensor) -> Tensor:
             scale = deviation(maps[level])
