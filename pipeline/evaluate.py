@@ -110,6 +110,24 @@ def batches(images: Images, indices: np.ndarray, augment: Augment, device: torch
         yield cut(images, own, central_boxes(len(own), augment), device)
 
 
+def whole(images: Images, indices: np.ndarray, augment: Augment, device: torch.device) -> Iterator[Batch]:
+    """All of each image, one by one: their sizes differ."""
+    progress, mean, std = Progress(len(indices), "image"), images.mean.to(device), images.std.to(device)
+    for done, index in enumerate(indices.tolist(), start=1):
+        number = int(images.window_of(np.array([index]))[0])
+        images.hold([number])
+        window, i = images.window(number), index - int(images.firsts[number])
+        image, mask = window.image(i), None if window.masks is None else window.mask(i)
+        if augment.short:
+            shape = tuple(round(side * augment.short[0] / min(image.shape[:2])) for side in image.shape[:2])
+            image, mask = resized(image, shape), None if mask is None else resized(mask, shape, nearest=True)
+        centred = torch.from_numpy(image.copy()).to(device).permute(2, 0, 1)[None].float() - mean
+        classes = None if mask is None else torch.from_numpy(mask.copy()).long()[None].to(device)
+        yield Batch(centred, std, mean, window.labels[i : i + 1], classes, torch.tensor([index]))
+        progress.say(done)
+    progress.end()
+
+
 def parts(indices: np.ndarray) -> Iterator[np.ndarray]:
     """As many at once as are measured at once."""
     progress = Progress(len(indices), "image")
@@ -184,19 +202,22 @@ def outputs(
 ) -> tuple[Tensor, Tensor]:
     """A row of scores for each image, of its central crop, of random crops or of all of it; and labels."""
     augment, protocol = measurement.training.spec.augment, measurement.spec
-    if protocol.everywhere:
-        scores = [everywhere(model, images, index, augment, device) for index in indices]
-        return torch.cat(scores), images.labels[indices]
-    found = []
-    if protocol.crops:
-        for own in parts(indices):
-            views = random_crops(images, own, measurement, device)
-            every = [(model(view.x).float(), view.label) for view in views]
-            found.append((torch.stack([each for each, _ in every]).sum(dim=0), every[0][1]))
-    else:
-        found = [(model(batch.x).float(), batch.label) for batch in batches(images, indices, augment, device)]
-    logits, labels = zip(*found, strict=True)
-    return torch.cat(logits).cpu(), torch.cat(labels).cpu()
+
+    def answers() -> Iterator[tuple[Tensor, Tensor]]:
+        if protocol.everywhere:
+            for batch in whole(images, indices, augment, device):
+                yield posteriors(model, batch.x, mirrored=protocol.mirrored), batch.label
+        elif protocol.crops:
+            for own in parts(indices):
+                views = random_crops(images, own, measurement, device)
+                each = [(model(view.x).float(), view.label) for view in views]
+                yield torch.stack([logits for logits, _ in each]).sum(dim=0), each[0][1]
+        else:
+            for batch in batches(images, indices, augment, device):
+                yield model(batch.x).float(), batch.label
+
+    scores, labels = (torch.cat(every).cpu() for every in zip(*answers(), strict=True))
+    return scores, labels
 
 
 def random_crops(
@@ -208,24 +229,11 @@ def random_crops(
         yield cut(images, indices, boxes, device)
 
 
-def everywhere(
-    model: nn.Module, images: Images, index: int, augment: Augment, device: torch.device
-) -> Tensor:
-    """The scores at every place of an image and of its mirror, averaged."""
+def posteriors(model: nn.Module, x: Tensor, *, mirrored: bool) -> Tensor:
+    """Softmax of the scores' mean over all places, averaged with that of the mirrored images."""
     assert isinstance(model, zhang.Classifier)
-    image = picture(images, index)
-    short = augment.short[0] if augment.short else min(image.shape[:2])
-    shape = tuple(round(length * short / min(image.shape[:2])) for length in image.shape[:2])
-    pixels = torch.from_numpy(np.array(resized(image, shape))).permute(2, 0, 1)[None].float().to(device)
-    x = (pixels - images.mean.to(device)) / images.std.to(device)
-    return ((model.everywhere(x) + model.everywhere(x.flip(-1))) / 2).float().cpu()
-
-
-def picture(images: Images, index: int) -> np.ndarray:
-    """An image as it is stored (H, W, C)."""
-    number = int(images.window_of(np.array([index]))[0])
-    images.hold([number])
-    return images.window(number).image(index - int(images.firsts[number]))
+    views = [x, x.flip(-1)] if mirrored else [x]
+    return torch.stack([model.everywhere(view).float().softmax(dim=1) for view in views]).mean(dim=0)
 
 
 def classify(
@@ -302,7 +310,8 @@ def segment(
 ) -> dict[str, float]:
     classes = len(images.manifest.classes)
     total = torch.zeros(classes, classes, dtype=torch.int64)
-    for batch in batches(images, indices, measurement.training.spec.augment, device):
+    views = whole if measurement.spec.everywhere else batches
+    for batch in views(images, indices, measurement.training.spec.augment, device):
         assert batch.mask is not None
         predicted = model(batch.x).argmax(dim=1)
         total += metrics.confusion(predicted.cpu(), batch.mask.cpu(), classes=classes)

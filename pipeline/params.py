@@ -489,7 +489,8 @@ class Protocol:
     set: str | None = None  # of another data set than the run's own
     measure: Choice | None = choice(MEASURES, default=None)  # another than its objective's own
     crops: int = 0  # crops as training cuts them, whose outputs are averaged; 0: the central crop
-    everywhere: bool = False  # the network as convolutions over whole images and their mirrors
+    everywhere: bool = False  # whole images instead of crops; inner-product layers become convolutions
+    mirrored: bool = False  # whole images' mirrors, too: the posteriors of both are averaged
     images: int | None = None  # measure so many, a fixed draw
     keep: int = 0  # images whose pictures are kept to be looked at; or filters
 
@@ -599,8 +600,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
         _known(protocol, params.evaluate, f"{where}.evaluate")
         _check_protocol(where, run, protocol, params.evaluate[protocol].measure)
         split, elsewhere = params.evaluate[protocol].split, params.evaluate[protocol].set
-        if params.evaluate[protocol].everywhere and run.network.name not in ("vgg", "alexnet"):
-            raise ValueError(f"{where}.evaluate {protocol!r} is for the networks 'vgg' and 'alexnet'")
+        _check_whole(where, run, protocol, params.evaluate[protocol])
         if elsewhere is not None:
             _known(elsewhere, params.datasets, f"evaluate.{protocol}.set")
             _known(split, params.datasets[elsewhere].splits, f"evaluate.{protocol}.split")
@@ -624,6 +624,19 @@ def _check_stack(where: str, run: Run) -> None:
             raise ValueError(f"{where}.objective.cae.layer is {layer}; 1 to {layers} are allowed")
         if layer > 1 and run.start is None:
             raise ValueError(f"{where} trains layer {layer}; 'start' from a run that trained those below it")
+
+
+def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
+    classified = run.network.name in ("vgg", "alexnet")
+    if protocol.mirrored and not (protocol.everywhere and classified):
+        raise ValueError(
+            f"{where}.evaluate {name!r}: 'mirrored' goes with 'everywhere' and is for the networks 'vgg' and "
+            "'alexnet'"
+        )
+    if protocol.everywhere and not classified and run.objective.name != "segment":
+        raise ValueError(
+            f"{where}.evaluate {name!r} is for the networks 'vgg' and 'alexnet' and the objective 'segment'"
+        )
 
 
 def _check_protocol(where: str, run: Run, protocol: str, measure: Choice | None) -> None:

@@ -9,11 +9,14 @@ from torch import nn
 
 from pipeline import evaluate
 from pipeline.data import Images, open_manifest
+from pipeline.datasets import Sample
 from pipeline.graph import Graph
 from pipeline.learn import learn
+from pipeline.metrics import confusion, mean_iou
+from pipeline.objectives import MODELS
 from pipeline.papers import papers
 from pipeline.params import load
-from pipeline.shard import shard
+from pipeline.shard import shard, write_split
 
 # Row by row as the paper prints them, read from its text.
 PRINTED = {
@@ -149,3 +152,57 @@ def test_ten_crops_are_cut_and_mirrored_as_in_training_and_follow_from_the_image
             places |= {(flipped, *place.tolist()) for place in found.nonzero()}
     assert len(places) > 6  # each is a window of the image as it is stored
     assert {place[0] for place in places} == {0, 1}
+
+
+class Shade(nn.Module):
+    """Says class 1 where a pixel is brighter than the mean, class 0 elsewhere."""
+
+    def forward(self, x):
+        bright = x.mean(dim=1, keepdim=True)
+        return torch.cat([-bright, bright, *[torch.full_like(bright, -9.0)] * 19], dim=1)
+
+
+class Uneven:
+    """Images of several sizes with a short side of 19, and masks with void."""
+
+    classes, folds = tuple(map(str, range(21))), None
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        random = np.random.default_rng(i)
+        height, width = ((19, 30), (27, 19), (19, 19))[i]
+        mask = random.choice([0, 1, 255], (height, width)).astype(np.uint8)
+        return Sample(image=random.integers(0, 256, (height, width, 3), np.uint8), mask=mask)
+
+
+def test_segmentation_is_measured_on_whole_images_of_any_size(workplace):
+    graph = Graph(load())
+    for stage in ("pretrain", "finetune"):
+        for name, run in graph.params.runs(stage).items():
+            if run.objective.name == "segment":
+                assert run.evaluate == ("uncropped",), name
+    shards, measurement = graph.shards("voc2012"), graph.measurement("finetune.voc2012-gaussian.uncropped", 0)
+    shard(shards)
+    manifest = open_manifest(shards.manifest, "test")
+    manifest.content["splits"]["test"] = write_split(shards, "test", Uneven())
+    images = Images(manifest, stream_above_gb=8)
+    found = evaluate.segment(Shade(), images, np.arange(3), measurement, torch.device("cpu"))
+    total = torch.zeros(21, 21, dtype=torch.int64)
+    for i in range(3):
+        sample = Uneven()[i]
+        x = (torch.from_numpy(sample.image).permute(2, 0, 1) - images.mean[0]) / images.std[0]
+        total += confusion((x.mean(dim=0) > 0).long(), torch.from_numpy(sample.mask), classes=21)
+    assert found["mean_iou"] == pytest.approx(100 * mean_iou(total)[0])
+
+
+def test_a_segmenter_labels_every_pixel_of_an_image_of_any_size():
+    training = Graph(load()).training("finetune", "voc2012-gaussian", 0)
+
+    class Known:
+        channels, classes = 3, range(21)
+
+    model = MODELS["segment"](training.spec, Known()).eval()
+    for height, width in ((32, 32), (33, 47), (31, 18)):
+        assert model(torch.zeros(1, 3, height, width)).shape == (1, 21, height, width)

@@ -8,8 +8,18 @@ import torch
 from conftest import set_params
 
 from pipeline.balance import balance
-from pipeline.data import Batch, Boxes, Images, central_boxes, cut, mirror, open_manifest, random_boxes
-from pipeline.evaluate import evaluate
+from pipeline.data import (
+    Batch,
+    Batches,
+    Boxes,
+    Images,
+    central_boxes,
+    cut,
+    mirror,
+    open_manifest,
+    random_boxes,
+)
+from pipeline.evaluate import evaluate, outputs
 from pipeline.figure import arrays
 from pipeline.graph import Graph
 from pipeline.learn import beginning, learn, load_parts
@@ -292,6 +302,30 @@ def test_on_an_image_of_the_crops_size_everywhere_is_the_one_place():
     assert model.everywhere(images(1, 3, 90, 70)).shape == (1, 4)
 
 
+def test_the_posteriors_of_whole_images_and_of_their_mirrors_are_averaged(ready):
+    """Simonyan and Zisserman's section 3.2: the score map is averaged first, then softmaxes are."""
+    graph = Graph(load())
+    shards, measurement = graph.shards("imagenet-512"), graph.measurement("finetune.vgg.whole", 0)
+    held = Images(open_manifest(shards.manifest, "test"), stream_above_gb=8)
+    spec = measurement.training.spec
+    model = augmented(side=spec.augment.crop)
+    with torch.no_grad():
+        for layer in model.head.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight.mul_(4)  # so that no posterior is near another
+        scores, labels = outputs(model, held, np.arange(5), measurement, torch.device("cpu"))
+        assert scores.sum(dim=1).tolist() == pytest.approx([1.0] * 5)
+        assert torch.equal(labels, held.labels[:5])
+        image = held.window(0).image(3)
+        short = spec.augment.short[0]
+        shape = tuple(round(length * short / min(image.shape[:2])) for length in image.shape[:2])
+        pixels = torch.from_numpy(np.array(resized(image, shape))).permute(2, 0, 1)[None]
+        x = (pixels - held.mean) / held.std
+        both = [model.everywhere(each).softmax(dim=1) for each in (x, x.flip(-1))]
+    assert not torch.allclose(*both, atol=1e-3)
+    assert torch.allclose(scores[3], (both[0] + both[1])[0] / 2, atol=1e-5)
+
+
 def test_a_box_at_a_short_side_is_the_box_of_the_image_brought_to_that_side():
     image = np.arange(60 * 80 * 3, dtype=np.uint32).reshape(60, 80, 3).astype(np.uint8)
     place = np.array([0.0])
@@ -460,7 +494,8 @@ def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():
         ({"vgg__objective": {"classify": {"hidden": [8]}}}, "'vgg' has a head of its own"),
         ({"vgg__objective": {"denoise": {"shortcuts": "full"}}}, "does not go with the network 'vgg'"),
         ({"alexnet__weights": "a.pth"}, "weights is for the network 'vgg'"),
-        ({"cifar10-pixel__evaluate": ["whole"]}, "is for the networks 'vgg' and 'alexnet'"),
+        ({"cifar10-pixel__evaluate": ["whole"]}, "'mirrored' goes with 'everywhere' and is for the networks"),
+        ({"cifar10-pixel__evaluate": ["uncropped"]}, "'vgg' and 'alexnet' and the objective 'segment'"),
     ],
 )
 def test_what_cannot_be_augmented_is_refused(workplace, changes, said):
