@@ -322,15 +322,24 @@ def segment(
 def cae(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """How a layer restores its input, and what its filters look like."""
+    """How a layer restores its input, and what its filters look like.
+
+    `error` is in percent of the error of the mean input: a layer with 100 or more restores nothing.
+    """
     assert isinstance(model, masci.AutoEncoder)
     protocol, errors = measurement.spec, []
+    total, squares = torch.zeros(()), 0.0  # float64: the deviation is a difference of two large sums
     for batch in batches(images, indices, measurement.training.spec.augment, device):
         x = model.encoder.below(batch.x, model.layer)
         errors.append((model(x).float() - x.float()).square().mean(dim=(1, 2, 3)))
+        total = total + x.double().sum(dim=0).cpu()
+        squares += float(x.double().square().sum())
+    deviation = (squares - float(total.square().sum()) / len(indices)) / (len(indices) * total.numel())
+    reconstruction = float(torch.cat(errors).mean())
     weight = model.encoder.layer(model.layer).weight
     found: dict[str, Any] = {
-        "reconstruction": float(torch.cat(errors).mean()),
+        "error": 100 * reconstruction / max(deviation, 1e-12),
+        "reconstruction": reconstruction,
         **filters.described(weight.cpu()),
     }
     if protocol.keep:

@@ -13,7 +13,7 @@ from pipeline.claims import verdict
 from pipeline.corrupt import binomial
 from pipeline.data import Batch, Images, open_manifest
 from pipeline.drawings.masci import sheet
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import MEASURES, batches, evaluate
 from pipeline.figure import arrays
 from pipeline.graph import Graph
 from pipeline.learn import beginning, learn, load_parts
@@ -229,6 +229,36 @@ def test_filters_are_measured_kept_and_drawn(digits):
     assert drawn.shape == (4 * 8 + 1, 5 * 8 + 1, 1)
     assert drawn.min() >= 0
     assert drawn[1, 1, 0] == pytest.approx(0.5 + kept[0, 0, 0, 0] / (2 * np.abs(kept).max()))
+
+
+class Answering(AutoEncoder):
+    """Restores a function of its input."""
+
+    def __init__(self, encoder: Encoder, *, layer: int, answer) -> None:
+        super().__init__(encoder, layer=layer)
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+def test_a_layers_error_is_in_percent_of_what_the_mean_input_leaves(digits):
+    manifest, device = open_manifest(digits.shards("mnist").manifest, "test"), torch.device("cpu")
+    held, indices = Images(manifest, stream_above_gb=8, raw=True), np.arange(manifest.count)
+    measured = digits.measurement("pretrain.mnist-filters-c.filters", 0)
+    stack = encoder(channels=1)
+    with torch.inference_mode():
+        every = [batch.x for batch in batches(held, indices, measured.training.spec.augment, device)]
+        mean = stack.below(torch.cat(every), 2).mean(dim=0)
+
+        def error(answer) -> float:
+            model = Answering(stack, layer=2, answer=answer)
+            return MEASURES["cae"](model, held, indices, measured, device)["error"]
+
+        assert error(lambda x: mean.expand_as(x)) == pytest.approx(100, rel=1e-4)
+        assert error(lambda x: (x + mean) / 2) == pytest.approx(25, rel=1e-4)
+        assert error(torch.zeros_like) > 101
+        assert error(lambda x: x) == 0
 
 
 def test_the_svm_learns_from_training_images_alone(digits):
