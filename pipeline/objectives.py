@@ -93,7 +93,16 @@ def stack(spec: Run, manifest: Manifest) -> masci.Encoder:
 
 
 def stacked_autoencoder(spec: Run, manifest: Manifest) -> masci.AutoEncoder:
-    return masci.AutoEncoder(stack(spec, manifest), layer=spec.objective.options.layer)
+    layer = spec.objective.options.layer
+    codes = masci.Codes(manifest.count) if layer > 1 and unchanging(spec, manifest) else None
+    return masci.AutoEncoder(stack(spec, manifest), layer=layer, codes=codes)
+
+
+def unchanging(spec: Run, manifest: Manifest) -> bool:
+    """Whether a run sees the same pixels each time that it sees an image."""
+    augment, shape = spec.augment, manifest.record["shape"]
+    varied = spec.corruption or augment.flip or augment.pad or augment.short
+    return not varied and shape is not None and max(shape) <= augment.crop
 
 
 def stack_classifier(spec: Run, manifest: Manifest) -> nn.Module:
@@ -196,9 +205,10 @@ def denoise(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> 
 def cae(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
     """The squared error between a layer's input and what it restores; nothing moves below that layer."""
     assert isinstance(model, masci.AutoEncoder)
-    spoiled = corrupted(batch, spec, generator) if spec.corruption else batch.x
-    with torch.no_grad():
-        x, seen = (model.encoder.below(each, model.layer) for each in (batch.x, spoiled))
+    x = seen = model.input(batch.x, batch.index)
+    if spec.corruption:
+        with torch.no_grad():
+            seen = model.encoder.below(corrupted(batch, spec, generator), model.layer)
     return mse_loss(model(seen).float(), x.float())
 
 

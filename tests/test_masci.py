@@ -1,5 +1,7 @@
 """masci2011: tied weights stay tied, a region keeps one value, and the layers below stay as they were."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.nn.functional import conv2d, pad
 from pipeline import filters
 from pipeline.claims import verdict
 from pipeline.corrupt import binomial
-from pipeline.data import Batch, Images, open_manifest
+from pipeline.data import Batch, Batches, Images, open_manifest
 from pipeline.drawings.masci import sheet
 from pipeline.evaluate import MEASURES, batches, evaluate
 from pipeline.figure import arrays
@@ -20,7 +22,7 @@ from pipeline.learn import beginning, learn, load_parts
 from pipeline.metrics import linear_svm_error
 from pipeline.models.layers import initialise
 from pipeline.models.masci import AutoEncoder, Classifier, Encoder, ScaledTanh, erased, pooled
-from pipeline.objectives import LOSSES
+from pipeline.objectives import LOSSES, stacked_autoencoder
 from pipeline.optimise import OPTIMISERS
 from pipeline.papers import CLAIMS
 from pipeline.params import Sgd, load
@@ -166,6 +168,49 @@ def test_a_layers_pretraining_leaves_those_below_bit_equal_and_moves_its_own(dig
     fine = digits.training("finetune", "mnist-cae-1k", 0)
     made = beginning(fine, open_manifest(fine.shards.manifest, "train"))
     assert all(torch.equal(value, ended[name]) for name, value in made.encoder.state_dict().items())
+
+
+def test_the_code_below_a_layer_is_computed_once_an_image_and_read_to_the_bit(digits, monkeypatch):
+    for layer in (1, 2):
+        learn(digits, "pretrain", f"mnist-cae-{layer}", 0)
+    training = digits.training("pretrain", "mnist-cae-3", 0)
+    manifest, device = open_manifest(training.shards.manifest, "train"), torch.device("cpu")
+    held = Images(manifest, stream_above_gb=8, raw=True)
+    shuffled = Batches(held, np.arange(manifest.count), training.spec.augment, batch=16, seed=0)
+    assert manifest.count == 3 * 16
+
+    def losses() -> tuple[list[float], int]:
+        model, calls = beginning(training, manifest), []
+        model.encoder.layer(1).register_forward_hook(lambda *_: calls.append(1))
+        every = [
+            LOSSES["cae"](model, shuffled.at(step, device), training.spec, torch.Generator()).item()
+            for step in range(4 * shuffled.steps)
+        ]
+        return every, len(calls)
+
+    found, calls = losses()
+    assert calls == shuffled.steps  # of four epochs, the first's
+    monkeypatch.setattr("pipeline.models.masci.CODES_BYTES", 0)
+    again, calls = losses()
+    assert calls == 4 * shuffled.steps  # one a step, not two
+    assert found == again
+
+
+def test_codes_are_kept_only_where_an_image_is_always_the_same(digits):
+    training = digits.training("pretrain", "mnist-cae-2", 0)
+    spec, manifest = training.spec, open_manifest(training.shards.manifest, "train")
+    noise = load().pretrain["mnist-filters-d"].corruption
+    side = spec.augment.crop
+    assert stacked_autoencoder(spec, manifest).codes is not None
+    assert stacked_autoencoder(digits.training("pretrain", "mnist-cae-1", 0).spec, manifest).codes is None
+    for changes in (
+        {"corruption": noise},
+        {"augment": replace(spec.augment, flip=True)},
+        {"augment": replace(spec.augment, pad=2)},
+        {"augment": replace(spec.augment, crop=side - 1)},
+        {"augment": replace(spec.augment, short=(side, side + 2))},
+    ):
+        assert stacked_autoencoder(replace(spec, **changes), manifest).codes is None
 
 
 def test_pretraining_restores_the_clean_image_from_the_spoiled_one():
