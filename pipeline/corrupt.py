@@ -89,10 +89,17 @@ def small_blocks_mask(x: Tensor, *, count: int, fraction: float, generator: Gene
     return blocks_mask(x, count=count, sides=(side, side), generator=generator)
 
 
-def binomial_mask(x: Tensor, *, probability: float, value: float, generator: Generator) -> Tensor:
-    """Each pixel by itself; `value`, what it is set to, does not matter here."""
+def binomial_mask(
+    x: Tensor, *, probability: float, black: float, white: float, generator: Generator
+) -> Tensor:
+    """Each pixel by itself; what it is set to does not matter here."""
+    return switches(x, generator) < probability
+
+
+def switches(x: Tensor, generator: Generator) -> Tensor:
+    """One number in [0, 1) for each pixel, whatever its channels."""
     images, _, height, width = x.shape
-    return torch.rand((images, 1, height, width), device=x.device, generator=generator) < probability
+    return torch.rand((images, 1, height, width), device=x.device, generator=generator)
 
 
 def masked(x: Tensor, mask: Tensor) -> Tensor:
@@ -108,10 +115,11 @@ def small_blocks(x: Tensor, *, count: int, fraction: float, generator: Generator
     return masked(x, small_blocks_mask(x, count=count, fraction=fraction, generator=generator))
 
 
-def binomial(x: Tensor, *, probability: float, value: float, generator: Generator) -> Tensor:
-    """Pixels are switched off, in all their channels (masci2011, section 3)."""
-    off = binomial_mask(x, probability=probability, value=value, generator=generator)
-    return torch.where(off, value, x)
+def binomial(x: Tensor, *, probability: float, black: float, white: float, generator: Generator) -> Tensor:
+    """Pixels are switched on or off with even odds, in all their channels (masci2011, section 2.2)."""
+    drawn = switches(x, generator)
+    x = torch.where(drawn < probability, white, x)
+    return torch.where(drawn < probability / 2, black, x)
 
 
 CORRUPTIONS: dict[str, Callable[..., Tensor]] = {

@@ -228,7 +228,8 @@ class FixedGaussian:
 @dataclass(frozen=True, kw_only=True)
 class Binomial:
     probability: float
-    value: float  # of a pixel that is switched off, once the mean is taken away
+    black: float  # what a pixel that is switched off becomes, once the mean is subtracted
+    white: float  # one that is switched on
 
 
 CORRUPTIONS = {

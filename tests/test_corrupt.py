@@ -12,7 +12,7 @@ OPTIONS = {
     "patch_gaussian": {"sigma": (10.0, 50.0), "patch": 4},
     "big_block": {"low": 0.25, "high": 0.5},
     "small_blocks": {"count": 21, "fraction": 0.125},
-    "binomial": {"probability": 0.3, "value": 0.0},
+    "binomial": {"probability": 0.3, "black": 0.0, "white": 0.0},
 }
 EVERY = pytest.mark.parametrize("name", OPTIONS)
 MASKING = pytest.mark.parametrize("name", MASKS)
@@ -277,11 +277,14 @@ def test_blocks_that_do_not_fit_are_refused_in_one_line(name, options):
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
-def test_binomial_noise_switches_off_pixels_in_all_channels_with_its_probability(probability):
+def test_binomial_noise_switches_pixels_on_or_off_in_all_channels_with_even_odds(probability):
     x = images(50, 28)
-    y = spoil("binomial", x, probability=probability, value=-33.0)
-    off = y == -33
-    assert torch.equal(off.all(dim=1), off.any(dim=1))
-    assert torch.equal(y[~off], x[~off])
-    deviation = (probability * (1 - probability) / (50 * 28 * 28)) ** 0.5
-    assert abs(float(off.float().mean()) - probability) <= 5 * deviation
+    y = spoil("binomial", x, probability=probability, black=-33.0, white=133.0)
+    switched = {value: y == value for value in (-33, 133)}
+    for where in switched.values():
+        assert torch.equal(where.all(dim=1), where.any(dim=1))
+        half = probability / 2
+        deviation = (half * (1 - half) / (50 * 28 * 28)) ** 0.5
+        assert abs(float(where.float().mean()) - half) <= 5 * deviation
+    left = ~(switched[-33] | switched[133])
+    assert torch.equal(y[left], x[left])

@@ -219,19 +219,20 @@ def test_pretraining_restores_the_clean_image_from_the_spoiled_one():
     middle, centred = torch.full((1, 1, 1, 1), 127.5), 127.5 * images(4, 1, 13, 13).clamp(-1, 1)
     batch = Batch(centred, middle, middle, torch.zeros(4), None, torch.arange(4))
     loss = LOSSES["cae"](model, batch, run, torch.Generator().manual_seed(3))
-    spoiled = binomial(centred, probability=0.3, value=-127.5, generator=torch.Generator().manual_seed(3))
+    noise = {"probability": 0.3, "black": -127.5, "white": 127.5}
+    spoiled = binomial(centred, **noise, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(spoiled, centred)
     wanted = (model(spoiled / 127.5) - centred / 127.5).square().mean()
     assert loss.item() == pytest.approx(wanted.item())
 
 
-def test_raw_pixels_lie_between_minus_one_and_one_and_a_switched_off_one_is_black(digits):
+def test_raw_pixels_lie_between_minus_one_and_one_and_are_switched_to_black_or_white(digits):
     manifest = open_manifest(digits.shards("mnist").manifest, "train")
     held = Images(manifest, stream_above_gb=8, raw=True)
     black, white = ((torch.tensor(each) - held.mean) / held.std for each in (0.0, 255.0))
     assert (float(black), float(white)) == (-1, 1)
     noise = load().pretrain["mnist-filters-b"].corruption.options
-    assert noise.value / float(held.std) == float(black)
+    assert (noise.black / float(held.std), noise.white / float(held.std)) == (float(black), float(white))
 
 
 def test_translations_are_for_finetuning_on_cifar_only():
