@@ -81,25 +81,19 @@ def mean_iou(confusion: Tensor) -> tuple[float, list[float]]:
 
 
 def correlation(x: Tensor, y: Tensor) -> float:
-    """Pearson's, over all values; 0 where one side does not vary."""
-    x, y = (each.double().flatten() - each.double().mean() for each in (x, y))
-    scale = float(x.norm() * y.norm())
-    return float(x @ y) / scale if scale else 0.0
-
-
-def middle_mean(x: Tensor) -> Tensor:
-    """The mean of what lies between the quartiles: values that jumped have no part in it."""
-    x = x.double().flatten().sort().values
-    quarter = len(x) // 4
-    return x[quarter : len(x) - quarter].mean()
+    """Pearson's within each column of (N, P), averaged over those where both sides vary; 0 where none does."""
+    x, y = (each.double() - each.double().mean(dim=0) for each in (x, y))
+    scale = x.norm(dim=0) * y.norm(dim=0)
+    each = ((x * y).sum(dim=0) / scale)[scale > 0]
+    return float(each.mean()) if len(each) else 0.0
 
 
 def line_through_zero(answers: dict[int, Tensor]) -> tuple[float, float]:
-    """The slope of the answers' middle means over what they answer to, and the part that it explains."""
-    x = torch.tensor([float(each) for each in answers], dtype=torch.float64)
-    y = torch.stack([middle_mean(each) for each in answers.values()])
-    slope = float(x @ y / (x @ x))
-    return slope, 1 - float((y - slope * x).square().sum() / y.square().sum().clamp(min=1e-12))
+    """The least-squares slope of all answers over what they answer to, and the part that it explains."""
+    y = torch.cat([each.double().flatten() for each in answers.values()])
+    x = torch.cat([torch.full((each.numel(),), float(by)) for by, each in answers.items()]).double()
+    xx, xy, yy = float(x @ x), float(x @ y), float(y @ y)
+    return (xy / xx, xy**2 / (xx * yy)) if xx * yy else (0.0, 0.0)
 
 
 def linear_svm_error(

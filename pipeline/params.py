@@ -477,6 +477,7 @@ class Shift:
     """What and where of the last pooling, for images moved to every side."""
 
     pixels: int
+    average: Literal["planes"]  # each is correlated by itself: means that differ would pass for a correlation
 
 
 MEASURES = {"activations": Activations, "svm": Svm, "shift": Shift, "decode": Decode}

@@ -333,16 +333,31 @@ def test_moved_images_go_right_and_up_and_their_edge_grows():
     assert pixels.tolist() == [[13, 13, 14], [16, 16, 17], [16, 16, 17]]
 
 
-def test_the_fitted_slope_is_that_of_the_middle_and_says_how_well_it_fits():
-    spread = torch.tensor([-1000.0, -1, 1, 0, 0, 1, -1, 70])  # two that jumped
-    exact = {by: 2.0 * by + spread for by in (-2, -1, 0, 1, 2)}
-    assert metrics.line_through_zero(exact) == (2.0, 1.0)
+def test_a_line_is_fitted_to_the_answers_themselves():
+    exact = {by: torch.full((4,), 2.0 * by) for by in (-2, -1, 0, 1, 2)}
+    assert metrics.line_through_zero(exact) == pytest.approx((2, 1))
     slope, fit = metrics.line_through_zero({by: torch.tensor([float(by**2)]) for by in (-2, -1, 0, 1, 2)})
     assert (slope, fit) == (0.0, 0.0)
-    x = drawn(50)
+    noise = 14 * drawn(7, 4000)  # a slope of 1 under a deviation of 14: 2² / (2² + 14²) is left of it
+    noisy = {by: by + noise[by] for by in (-3, -2, -1, 0, 1, 2, 3)}
+    x = torch.tensor([float(by) for by in noisy], dtype=torch.float64).repeat_interleave(4000)
+    y = torch.cat(list(noisy.values()))
+    slope, fit = metrics.line_through_zero(noisy)
+    assert slope == pytest.approx(float(torch.linalg.lstsq(x[:, None], y).solution))
+    assert fit == pytest.approx(1 - float((y - slope * x).square().sum() / y.square().sum()))
+    assert fit < 0.04
+    assert metrics.line_through_zero({1: torch.zeros(3), -1: torch.zeros(0)}) == (0.0, 0.0)
+
+
+def test_planes_are_correlated_each_by_itself():
+    x = drawn(50, 1)
     assert metrics.correlation(x, 3 * x + 1) == pytest.approx(1)
     assert metrics.correlation(x, -x) == pytest.approx(-1)
     assert metrics.correlation(x, 0 * x) == 0
+    one, other = drawn(2, 4000, 8)  # nothing of one is in the other
+    means = torch.arange(8) * 3.0
+    assert abs(metrics.correlation(one + means, other + means)) < 0.02
+    assert metrics.correlation(torch.cat([x, 0 * x], dim=1), torch.cat([x, x], dim=1)) == pytest.approx(1)
 
 
 class Brightest(nn.Module):

@@ -28,13 +28,13 @@ def responses(graph: Graph, wanted: Figure) -> Any:
         axes.plot(ends, ends, ":", color="0.5", linewidth=1)
         axes.set_title(f"({letter}) {quantity}, moved {way}ly by {most} pixels", fontsize=9)
         if quantity == "what":
-            said = f"correlation {values(graph, label, f'what_correlation_{way}')[0]:.2f}"
+            said = f"correlation {values(graph, label, f'what_correlation_{way}')[0]:.2f} (mean over planes)"
         else:
             along, across = (
                 values(graph, label, f"where_slope_{name}_{way}")[0] for name in ("along", "across")
             )
-            said = f"slope {along:.2f} along the shift, {across:.2f} across it"
-        axes.set_xlabel(f"as it is\n{said} (all planes)", fontsize=7)
+            said = f"slope {along:.2f} along the shift, {across:.2f} across it (all planes)"
+        axes.set_xlabel(f"as it is\n{said}", fontsize=7)
         axes.set_ylabel("moved", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.locator_params(nbins=5)
