@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline import ranks
+from pipeline.datasets import Object
 from pipeline.files import damaged, read_json, seal
 from pipeline.params import Augment, Data
 from pipeline.shard import check_classes, decode, resized
@@ -156,14 +157,15 @@ def open_manifest(path: Path, split: str) -> Manifest:
 
 
 class Pixels:
-    """Images of one size or of many, in one buffer of bytes; labels and masks beside them."""
+    """Images of one size or of many, in one buffer of bytes; labels, masks and objects beside them."""
 
     def __init__(self, manifest: Manifest, shards: list[int], contents: list[bytes] | None = None) -> None:
-        images, labels, masks = [], [], []
-        for image, label, mask in read_shards(manifest, shards, contents):
+        images, labels, masks, self.objects = [], [], [], []
+        for image, label, mask, objects in read_shards(manifest, shards, contents):
             images.append(image)
             labels.append(label)
             masks.append(mask)
+            self.objects.append(objects)
         self.channels = manifest.channels
         alike = len({image.shape for image in images}) == 1  # as most often; one by one takes long
         shapes = np.array([image.shape[:2] for image in (images[:1] if alike else images)], dtype=np.int64)
@@ -224,7 +226,7 @@ def read_verified(manifest: Manifest, shards: list[int]) -> list[bytes]:
 
 def read_shards(
     manifest: Manifest, shards: list[int], contents: list[bytes] | None = None
-) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None]]:
+) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None, list[Object]]]:
     """The samples of shards, once all of these are read and verified."""
     for shard, content in zip(shards, contents or read_verified(manifest, shards), strict=True):
         yield from _samples(manifest, shard, content)
@@ -295,12 +297,15 @@ def read_tar(tar: bytes) -> dict[str, dict[str, memoryview]]:
 def _sample(members: dict[str, Any], manifest: Manifest) -> tuple:
     image = mask = None
     label: int | list[int] | None = None
+    objects: tuple[Object, ...] = ()
     for extension, content in members.items():
         where = extension
         if extension == "cls":
             label = int(bytes(content))
         elif extension == "json":
             label = list(build(tuple[int, ...], json.loads(bytes(content)), "its label"))
+        elif extension == "objects.json":
+            objects = build(tuple[Object, ...], json.loads(bytes(content)), "its objects")
         elif extension == "mask.pgm":
             mask = decode(content, channels=None, where=where)[:, :, 0]
         else:
@@ -310,7 +315,11 @@ def _sample(members: dict[str, Any], manifest: Manifest) -> tuple:
     if mask is not None and mask.shape != image.shape[:2]:
         raise ValueError(f"its mask is {mask.shape}, its image {image.shape[:2]}")
     check_classes(label, mask, len(manifest.classes))
-    return image, label, mask
+    check_classes([number for number, *_ in objects], None, len(manifest.classes))
+    for _, left, top, right, bottom in objects:
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError(f"it has the box {(left, top, right, bottom)}; 0 to 1 is the image")
+    return image, label, mask, list(objects)
 
 
 @dataclass(frozen=True)
@@ -381,6 +390,14 @@ class Images:
             self.hold([number])
             every.append(self.window(number).labels)
         return torch.cat(every)
+
+    @cached_property
+    def objects(self) -> list[list[Object]]:
+        every = []
+        for number in range(len(self.manifest.windows)):
+            self.hold([number])
+            every += self.window(number).objects
+        return every
 
     def crops(
         self, indices: np.ndarray, boxes: "Boxes", *, then: int | None = None

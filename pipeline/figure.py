@@ -133,8 +133,8 @@ def pictures(graph: Graph, wanted: Figure) -> Any:
     rows: list[tuple[str, np.ndarray]] = []
     for name, label in wanted.runs.items():
         kept = arrays(graph.measurement(label, 0))
-        if not rows:
-            rows += [(array, kept[array]) for array in wanted.draw.options.once]
+        shared = {array: kept[array] for array in wanted.draw.options.once}
+        rows += [each for each in shared.items() if not any(np.array_equal(each[1], row) for _, row in rows)]
         rows += [(f"{name}\n{array}" if name else array, kept[array]) for array in wanted.draw.options.arrays]
     return grid(rows)
 

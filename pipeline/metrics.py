@@ -81,11 +81,21 @@ def mean_iou(confusion: Tensor) -> tuple[float, list[float]]:
 
 
 def correlation(x: Tensor, y: Tensor) -> float:
-    """Pearson's within each column of (N, P), averaged over those where both sides vary; 0 where none does."""
-    x, y = (each.double() - each.double().mean(dim=0) for each in (x, y))
-    scale = x.norm(dim=0) * y.norm(dim=0)
-    each = ((x * y).sum(dim=0) / scale)[scale > 0]
+    """Pearson's within each column of (N, P): the mean over those that vary on both sides, 0 if none does."""
+    vary = (x != x[0]).any(dim=0) & (y != y[0]).any(dim=0)
+    x, y = (each - each.mean(dim=0) for each in (x[:, vary].double(), y[:, vary].double()))
+    each = (x * y).sum(dim=0) / (x.norm(dim=0) * y.norm(dim=0))
     return float(each.mean()) if len(each) else 0.0
+
+
+def selectivity(maps: Tensor, inside: Tensor) -> Tensor:
+    """(N, C) of maps (N, C, h, w): how often a place inside answers more than one outside, ties half."""
+    found = []
+    for answers, own in zip(maps.flatten(2), inside.flatten(1), strict=True):
+        within, without = answers[:, own].contiguous(), answers[:, ~own].sort(dim=1).values
+        below, up_to = (torch.searchsorted(without, within, right=right) for right in (False, True))
+        found.append((below + up_to).double().mean(dim=1) / (2 * without.shape[1]))
+    return torch.stack(found)
 
 
 def line_through_zero(answers: dict[int, Tensor]) -> tuple[float, float]:

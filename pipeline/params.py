@@ -54,6 +54,7 @@ class Dataset:
     side: int | None = None  # photographs: the short side they are stored with
     images: int | None = None  # how many of the training images are taken
     square: bool = False  # of photographs the middle alone, as wide as high
+    objects: bool = False  # with the boxes that VOC's annotations give
     synsets: str | None = None  # ImageNet: a list in pipeline/datasets/synsets.py
     splits: tuple[str, ...]
     encoding: Literal["raw", "jpeg"]
@@ -454,9 +455,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """What a layer of the encoder, counted from 1, answers to clean images and to occluded ones."""
+    """How a layer's map that is most selective for some objects answers, to clean and to occluded images."""
 
-    layer: int
+    layer: int  # of the encoder, counted from 1
+    objects: tuple[str, ...]  # PASCAL VOC's classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -577,6 +579,8 @@ def _check_dataset(name: str, dataset: Dataset) -> None:
         _known(dataset.synsets, SYNSETS, f"{where}.synsets")
     if dataset.square and source.labels == "mask":
         raise ValueError(f"{where}.square is for images without masks")
+    if dataset.objects and (dataset.source != "voc2007" or dataset.square):
+        raise ValueError(f"{where}.objects is for 'source: voc2007', and not for squares cut from it")
 
 
 def _check_run(params: Params, where: str, run: Run) -> None:
@@ -600,7 +604,7 @@ def _check_run(params: Params, where: str, run: Run) -> None:
         _check_chain(params, where, run)
     for protocol in run.evaluate:
         _known(protocol, params.evaluate, f"{where}.evaluate")
-        _check_protocol(where, run, protocol, params.evaluate[protocol].measure)
+        _check_protocol(params, where, run, protocol)
         split, elsewhere = params.evaluate[protocol].split, params.evaluate[protocol].set
         _check_whole(where, run, protocol, params.evaluate[protocol])
         if elsewhere is not None:
@@ -641,8 +645,17 @@ def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
         )
 
 
-def _check_protocol(where: str, run: Run, protocol: str, measure: Choice | None) -> None:
-    """A shift is read from the pooling whose `where` is a place in the region."""
+def _check_protocol(params: Params, where: str, run: Run, protocol: str) -> None:
+    """A shift is read from the pooling whose `where` is a place in the region, objects from their boxes."""
+    measure = params.evaluate[protocol].measure
+    if measure is not None and measure.name == "activations":
+        from pipeline.datasets.voc import CLASSES
+
+        name = params.evaluate[protocol].set or run.data.set
+        if name in params.datasets and not params.datasets[name].objects:
+            raise ValueError(f"{where}.evaluate {protocol!r} needs 'objects: true' in datasets.{name}")
+        for wanted in measure.options.objects:
+            _known(wanted, CLASSES, f"evaluate.{protocol}.measure.activations.objects")
     if measure is None or measure.name != "shift":
         return
     if run.network.name != "what-where" or run.network.options.pooling != "soft":

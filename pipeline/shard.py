@@ -160,6 +160,8 @@ def encode(sample: Sample, shards: Shards, *, where: str) -> tuple[dict[str, byt
         if mask.shape != pixels.shape[:2]:
             mask = resized(mask, pixels.shape[:2], nearest=True)
         parts["mask.pgm"] = netpbm(mask[:, :, None])
+    if shards.dataset.objects:
+        parts["objects.json"] = json.dumps(sample.objects).encode()
     return parts, pixels
 
 

@@ -22,6 +22,7 @@ from pipeline.data import (
     mirror,
     open_manifest,
     random_boxes,
+    read_tar,
     subset,
 )
 from pipeline.datasets import Sample
@@ -72,6 +73,25 @@ def test_reading_shards_back_gives_what_went_in(made, name):
                 assert held.labels[i] == sample.label
             if sample.mask is not None:
                 assert np.array_equal(held.mask(i), sample.mask)
+            assert images.objects[i] == (sample.objects or [])
+
+
+def test_objects_move_the_bytes_of_no_set_that_is_not_asked_for_them(made):
+    members = {
+        (name, asked): {
+            extension
+            for path in made(name, objects=asked).folder.glob("*.tar")
+            for sample in read_tar(path.read_bytes()).values()
+            for extension in sample
+        }
+        for name, asked in (("mnist", False), ("voc2012", False), ("voc2007", False), ("voc2007", True))
+    }
+    assert members == {
+        ("mnist", False): {"pgm", "cls"},
+        ("voc2012", False): {"ppm", "mask.pgm"},
+        ("voc2007", False): {"ppm", "json"},
+        ("voc2007", True): {"ppm", "json", "objects.json"},
+    }
 
 
 def test_the_same_images_give_the_same_bytes(made):

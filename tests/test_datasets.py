@@ -62,6 +62,23 @@ def test_scenes_show_one_to_three_classes():
     assert {k for each in shown for k in each} == set(range(20))
 
 
+def test_a_drawn_object_fills_its_box_and_nothing_beside_it():
+    split = open_procedural(SOURCES["voc2007"], "train", count=400, side=48)
+    samples = [split[i] for i in range(400)]
+    assert all(sorted(k for k, *_ in each.objects) == each.label for each in samples)
+    reds = [(each.image, each.objects[0][1:]) for each in samples if each.label == [0]]
+    assert split.classes[0] == "plain red disc"
+    for image, box in reds:
+        left, top, right, bottom = (round(48 * part) for part in box)
+        red = (image[..., 0] > 190) & (image[..., 1] < 75)
+        rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
+        found = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        assert np.abs(np.subtract(found, (left, top, right, bottom))).max() <= 1
+        assert red[top:bottom, left:right].mean() > 0.7
+    assert len(reds) > 2
+    assert open_procedural(SOURCES["cifar10"], "train", count=5, side=8)[0].objects is None
+
+
 def test_a_mask_has_background_classes_and_a_thin_void():
     split = open_procedural(SOURCES["voc2012"], "test", count=300, side=48)
     assert (len(split.classes), split.classes[0]) == (21, "background")

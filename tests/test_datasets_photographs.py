@@ -22,13 +22,18 @@ def jpeg(seed=0, kind="JPEG"):
     return buffer.getvalue()
 
 
-def annotation(*objects):
+def annotation(*objects, box=(1, 1, 6, 9)):
+    """Of an image of 12 x 9 pixels; a box names its first and last columns and rows, counted from 1."""
+    place = "".join(
+        f"<{name}>{value}</{name}>" for name, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
     each = "".join(
         f"<object><name>{name}</name><difficult>{difficult}</difficult>"
-        "<part><name>head</name></part><bndbox><xmin>1</xmin></bndbox></object>"
+        f"<part><name>head</name><bndbox><xmin>7</xmin></bndbox></part><bndbox>{place}</bndbox></object>"
         for name, difficult in objects
     )
-    return f"<annotation><folder>VOC</folder>{each}</annotation>".encode()
+    size = "<size><width>12</width><height>9</height><depth>3</depth></size>"
+    return f"<annotation><folder>VOC</folder>{size}{each}</annotation>".encode()
 
 
 @pytest.fixture
@@ -54,6 +59,13 @@ def test_voc2007_leaves_difficult_objects_out(monkeypatch, tmp_path, raw):
     assert [train.classes[k] for k in train[0].label] == ["dog", "person"]
     assert (len(train), train[1].label, len(train.classes)) == (2, [], 20)
     assert (train[0].image, test[0].image) == (jpeg(5 + 8), jpeg(5 + 4))
+    half = (0.0, 0.0, 0.5, 1.0)  # the left half, in parts of the image
+    assert train[0].objects == [(14, *half), (11, *half), (14, *half)]
+    assert train[1].objects == []
+    annotations = raw / "trainval" / base / "Annotations"
+    (annotations / "000005.xml").write_bytes(annotation(("dog", 0), box=(1, 1, 13, 9)))
+    with pytest.raises(ValueError, match=r"000005\.xml cannot be read: a box from 0 to 13 of 12 pixels"):
+        source.open(raw, "train")[0]
 
 
 def test_voc2012_gives_palette_masks_and_its_val_as_test(monkeypatch, tmp_path, raw):

@@ -77,6 +77,7 @@ def test_voc_photographs_are_stored_at_their_short_side_with_all_their_classes(s
     shown = [images.manifest.classes[k] for k in pixels.labels[0].nonzero().flatten().tolist()]
     assert shown == ["dog", "person"]
     assert min(pixels.image(0).shape[:2]) == 256
+    assert images.objects == [[(14, 0.0, 0.0, 0.5, 1.0), (11, 0.0, 0.0, 0.5, 1.0)]]
 
 
 def test_a_mirror_that_is_no_folder_is_refused(workplace):

@@ -5,17 +5,21 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import set_params
 from torch import nn
 
 from pipeline import evaluate
-from pipeline.data import Images, open_manifest
-from pipeline.datasets import Sample
+from pipeline.data import Images, central_boxes, open_manifest
+from pipeline.datasets import Sample, voc
+from pipeline.evaluate import activations, inside
+from pipeline.figure import arrays, figure
+from pipeline.files import read_json
 from pipeline.graph import Graph
 from pipeline.learn import learn
 from pipeline.metrics import confusion, mean_iou
 from pipeline.objectives import MODELS
 from pipeline.papers import papers
-from pipeline.params import load
+from pipeline.params import Augment, load
 from pipeline.shard import shard, write_split
 
 # Row by row as the paper prints them, read from its text.
@@ -206,3 +210,105 @@ def test_a_segmenter_labels_every_pixel_of_an_image_of_any_size():
     model = MODELS["segment"](training.spec, Known()).eval()
     for height, width in ((32, 32), (33, 47), (31, 18)):
         assert model(torch.zeros(1, 3, height, width)).shape == (1, 21, height, width)
+
+
+DOG = voc.CLASSES.index("dog")  # a teal square where pictures are drawn
+
+
+class Answering(torch.nn.Module):
+    """Three maps of its 12th layer: noise, one that is dead but for a spike in one image, one that sees teal."""
+
+    def __init__(self, spiked):
+        super().__init__()
+        self.encoder, self.spiked = self, spiked
+
+    def activated(self, x):
+        noise = torch.rand(len(x), 8, 8, generator=torch.Generator().manual_seed(0))
+        spike = torch.zeros(len(x), 8, 8)
+        spike[:, 3, 3] = 0.001 * (x.mean(dim=(1, 2, 3)) == self.spiked)
+        red, green, blue = x.unbind(dim=1)
+        teal = torch.nn.functional.adaptive_avg_pool2d((torch.minimum(green, blue) - red).relu(), 8)
+        return [None] * 11 + [torch.stack([noise, spike, teal], dim=1)]
+
+
+@pytest.fixture
+def photographs(workplace):
+    set_params(workplace, scales__smoke__test_images=256, scales__smoke__side=32)
+    shards = Graph(load()).shards("voc2007")
+    shard(shards)
+    return Images(open_manifest(shards.manifest, "test"), stream_above_gb=8)
+
+
+def test_the_map_that_is_shown_answers_inside_the_boxes_and_is_no_dead_one(photographs):
+    measurement = Graph(load()).measurement("pretrain.imagenet-animal.dogs", 0)
+    dogs = [i for i in range(256) if DOG in [number for number, *_ in photographs.objects[i]]]
+    photographs.hold([0])
+    held, size = photographs.window(0), measurement.training.spec.augment.crop
+    middle = slice((32 - size) // 2, (32 - size) // 2 + size)
+    crop = torch.from_numpy(held.image(dogs[0])[middle, middle].copy()).permute(2, 0, 1)[None].float()
+    spiked = ((crop - photographs.mean) / photographs.std).mean(dim=(1, 2, 3))
+    found = activations(Answering(spiked), photographs, np.arange(256), measurement, torch.device("cpu"))
+    assert found["selectivity"] > 75
+    assert found["pictures"] == len(dogs) // 2
+    shown = {held.image(i)[middle, middle].tobytes() for i in dogs[1::2]}
+    assert {each.tobytes() for each in found["image"]} <= shown
+    assert found["map"].max() > 0.1
+    assert found["occlusion_similarity"] > found["other_image_similarity"]
+
+
+def test_boxes_are_cut_as_their_images_are(photographs):
+    photographs.objects[3] = [(DOG, 0.25, 0.5, 0.75, 1.0), (DOG + 1, 0.0, 0.0, 1.0, 1.0)]
+    (found,) = inside(photographs, np.array([3]), Augment(crop=24), {DOG})
+    expected = torch.zeros(32, 32, dtype=torch.bool)
+    expected[16:, 8:24] = True
+    assert torch.equal(found, expected[4:28, 4:28])
+    (top,) = central_boxes(1, Augment(crop=24)).lines(32, np.array([0.5]))
+    assert top[0] == 4
+
+
+def test_both_networks_are_measured_on_dogs_and_on_wheels_and_drawn(photographs):
+    graph = Graph(load())
+    shard(graph.shards("imagenet-animal"))
+    shard(graph.shards("imagenet-vehicle"))
+    for run in ("imagenet-animal", "imagenet-vehicle"):
+        learn(graph, "pretrain", run, 0)
+        for protocol in ("dogs", "wheels"):
+            evaluate.evaluate(graph, f"pretrain.{run}.{protocol}", 0)
+    for name in ("figure5", "figure6"):
+        figure(graph, name)
+    found = {
+        (run, protocol): graph.measurement(f"pretrain.{run}.{protocol}", 0)
+        for run in ("imagenet-animal", "imagenet-vehicle")
+        for protocol in ("dogs", "wheels")
+    }
+    images = {key: arrays(each)["image"] for key, each in found.items()}
+    for protocol in ("dogs", "wheels"):
+        assert np.array_equal(*(images[run, protocol] for run in ("imagenet-animal", "imagenet-vehicle")))
+    for each in found.values():
+        measured = read_json(each.metrics, way_out="")["metrics"]
+        assert 0 <= measured["selectivity"] <= 100
+        assert measured["pictures"] > 5
+
+
+def test_a_set_without_the_object_is_refused_with_the_way_out(photographs):
+    measurement = Graph(load()).measurement("pretrain.imagenet-animal.dogs", 0)
+    photographs.objects[:] = [[] for _ in photographs.objects]
+    with pytest.raises(ValueError, match="0 of 256 images show dog .* raise the scale's test_images"):
+        activations(Answering(0), photographs, np.arange(256), measurement, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"datasets__voc2007__objects": False}, "needs 'objects: true' in datasets.voc2007"),
+        ({"datasets__cifar10__objects": True}, "objects is for 'source: voc2007'"),
+        (
+            {"evaluate__dogs__measure": {"activations": {"layer": 12, "objects": ["dogs"]}}},
+            "objects names 'dogs'; did you mean 'dog'",
+        ),
+    ],
+)
+def test_objects_that_cannot_be_looked_for_are_refused(workplace, change, said):
+    set_params(workplace, **change)
+    with pytest.raises(ValueError, match=said):
+        load()

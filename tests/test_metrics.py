@@ -18,6 +18,7 @@ from pipeline.metrics import (
     mean_average_precision,
     mean_iou,
     psnr,
+    selectivity,
 )
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
@@ -276,3 +277,40 @@ def test_a_side_of_one_value_has_no_rank_correlation():
         warnings.simplefilter("error")
         assert all(map(nan, rank_correlation([1, 1, 1], [1, 2, 3])))
         assert all(map(nan, rank_correlation([1], [2])))
+
+
+def test_selectivity_by_hand_counts_pairs_and_halves_ties():
+    inside = torch.tensor([[[True, False], [True, False]]])
+    maps = torch.tensor([[3.0, 1], [2, 2]]).expand(1, 3, 2, 2).clone()  # 3 and 2 inside, 1 and 2 outside
+    maps[0, 1], maps[0, 2] = 0, -maps[0, 0]
+    assert selectivity(maps, inside).tolist() == [[3.5 / 4, 0.5, 0.5 / 4]]
+
+
+@FEW
+@given(st.integers(0, 10_000))
+def test_selectivity_is_scikit_learns_area_under_the_curve(seed):
+    from sklearn.metrics import roc_auc_score
+
+    source = np.random.default_rng(seed)
+    maps = torch.tensor(source.integers(0, 4, (2, 3, 5, 5)) / 2, dtype=torch.float32)
+    inside = torch.tensor(source.random((2, 5, 5)) < 0.4)
+    inside[:, 0, 0], inside[:, 0, 1] = True, False
+    expected = [
+        [roc_auc_score(place.flatten(), each.flatten()) for each in image]
+        for image, place in zip(maps, inside, strict=True)
+    ]
+    assert selectivity(maps, inside).numpy() == pytest.approx(np.array(expected))
+
+
+def test_a_map_that_is_dead_but_for_one_spike_is_not_selective_and_a_faint_detector_is():
+    source = torch.Generator().manual_seed(0)
+    inside = torch.zeros(40, 6, 6, dtype=torch.bool)
+    inside[:, 1:4, 2:5] = True
+    maps = torch.zeros(40, 3, 6, 6)
+    maps[7, 0, 2, 3] = 0.001  # its peak is 1,440 times its mean
+    maps[:, 1] = torch.rand(40, 6, 6, generator=source) + 0.5 * inside  # a detector in noise
+    maps[:, 2] = torch.rand(40, 6, 6, generator=source)
+    dead, detector, noise = selectivity(maps, inside).mean(dim=0).tolist()
+    assert 0.5 <= dead < 0.502
+    assert detector > 0.8
+    assert abs(noise - 0.5) < 0.05

@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+# A class, and its box: left, top, right and lower end, in parts of the image.
+Object = tuple[int, float, float, float, float]
+
+
 @dataclass(frozen=True)
 class Sample:
     image: np.ndarray | bytes  # (H, W, C), or an encoded file as it came
     label: int | list[int] | None = None  # a class; the classes shown; none
     mask: np.ndarray | bytes | None = None  # (H, W) classes, 255 void; or a palette PNG
+    objects: list[Object] | None = None
     origin: str = ""  # the file that it came in, for messages
 
 

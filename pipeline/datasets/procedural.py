@@ -110,15 +110,24 @@ class Drawn:
             return Sample(self._pixels(image), None if self.split == "unlabelled" else first)
         others = chance.permutation(self.drawn)[: chance.integers(3)]
         shown = list(dict.fromkeys([first, *map(int, others)]))
-        mask = np.zeros((self.side, self.side), np.uint8)
+        mask, objects = np.zeros((self.side, self.side), np.uint8), []
         for k, quarter in zip(shown, chance.permutation(4), strict=False):
             y, x = 0.27 + 0.46 * np.array(divmod(quarter, 2)) + chance.uniform(-0.05, 0.05, 2)
             inside = self._paint(image, k, y, x, chance.uniform(0.2, 0.3), chance)
             mask[inside > 0.05] = VOID
             mask[inside > 0.95] = k + 1
+            objects.append((k, *self._box(inside)))
         if self.source.labels == "mask":
             return Sample(self._pixels(image), None, mask)
-        return Sample(self._pixels(image), sorted(shown))
+        return Sample(self._pixels(image), sorted(shown), objects=objects)
+
+    def _box(self, covered: np.ndarray) -> tuple[float, float, float, float]:
+        """Left, top, right and lower end of what is mostly covered, in parts of the image."""
+        mostly = covered > covered.max() / 2
+        columns, rows = (np.flatnonzero(mostly.any(axis=axis)) for axis in (0, 1))
+        ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        left, top, right, bottom = (int(end) / self.side for end in ends)
+        return left, top, right, bottom
 
     def _name(self, k: int) -> str:
         shape, hue, texture = look(k)

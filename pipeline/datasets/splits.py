@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets import Sample
+from pipeline.datasets import Object, Sample
 from pipeline.shard import FORMATS
 
 
@@ -40,20 +40,22 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Files:
-    """Encoded images as they came; `label_of` and `masks` go by the same index."""
+    """Encoded images as they came; `label_of`, `masks` and `objects_of` go by the same index."""
 
     paths: Sequence[Path]
     label_of: Callable[[int], int | list[int] | None]
     classes: tuple[str, ...]
     masks: Sequence[Path] | None = None
     folds: list[list[int]] | None = None
+    objects_of: Callable[[int], list[Object]] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> Sample:
         mask = None if self.masks is None else read_image(self.masks[i])
-        return Sample(read_image(self.paths[i]), self.label_of(i), mask, origin=str(self.paths[i]))
+        objects = None if self.objects_of is None else self.objects_of(i)
+        return Sample(read_image(self.paths[i]), self.label_of(i), mask, objects, str(self.paths[i]))
 
 
 def read_image(path: Path) -> bytes:

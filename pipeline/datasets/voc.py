@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
+from pipeline.datasets import Object
 from pipeline.datasets.archives import place, unpack
 from pipeline.datasets.splits import Files
 
@@ -45,11 +46,13 @@ def open_2007(
     listed = VOCDetection(_unpacked(raw, folder), year="2007", image_set=image_set)
 
     @cache
-    def shown(i: int) -> list[int]:
-        """The classes of the objects that are not marked difficult."""
-        return _shown(Path(listed.annotations[i]))
+    def objects_of(i: int) -> list[Object]:
+        return _objects(Path(listed.annotations[i]))
 
-    return Files([Path(each) for each in listed.images], shown, CLASSES)
+    def shown(i: int) -> list[int]:
+        return sorted({number for number, *_ in objects_of(i)})
+
+    return Files([Path(each) for each in listed.images], shown, CLASSES, objects_of=objects_of)
 
 
 def open_2012(
@@ -69,12 +72,25 @@ def _unpacked(raw: Path, folder: str) -> Path:
     return raw / folder
 
 
-def _shown(annotation: Path) -> list[int]:
+def _objects(annotation: Path) -> list[Object]:
+    """Those that are not marked difficult."""
     try:
-        objects = ElementTree.parse(annotation).getroot().findall("object")
-        kept = {
-            each.findtext("name", "").strip() for each in objects if each.findtext("difficult", "0") != "1"
-        }
-        return sorted(CLASSES.index(name) for name in kept)
+        root = ElementTree.parse(annotation).getroot()
+        width, height = (int(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
+        return [
+            (CLASSES.index(each.findtext("name", "").strip()), left, top, right, bottom)
+            for each in root.findall("object")
+            if each.findtext("difficult", "0") != "1"
+            for left, right in [_span(each, "x", width)]
+            for top, bottom in [_span(each, "y", height)]
+        ]
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{annotation} cannot be read: {error}; delete its folder and fetch again") from None
+
+
+def _span(found: ElementTree.Element, axis: str, length: int) -> tuple[float, float]:
+    """From the first pixel of a box, counted from 1, to behind its last, in parts of the image."""
+    first, last = (float(found.findtext(f"bndbox/{axis}{end}", "")) for end in ("min", "max"))
+    if not 1 <= first <= last <= length:
+        raise ValueError(f"a box from {first - 1:g} to {last:g} of {length} pixels")
+    return (first - 1) / length, last / length

@@ -96,7 +96,7 @@ class Pictures:
     """Images kept by measurements: for each run a row of each of these arrays."""
 
     arrays: tuple[str, ...]
-    once: tuple[str, ...] = ()  # arrays that are the same for all runs
+    once: tuple[str, ...] = ()  # arrays that several runs share: shown where they change
 
 
 @dataclass(frozen=True, kw_only=True)
