@@ -104,7 +104,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
         "dataset": measured[0].shards.shown,
         "capped": graph.capped(training),
         "state": "measured"
-        if measured[0].shards.procedural or measured[0].shards.name == asked
+        if cell.state is None and (measured[0].shards.procedural or measured[0].shards.name == asked)
         else "substitute",
         "commit": " ".join(dict.fromkeys(result["commit"] for result in results.values())),
         "runs": names(measured),

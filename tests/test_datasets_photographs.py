@@ -63,8 +63,8 @@ def test_voc2007_leaves_difficult_objects_out(monkeypatch, tmp_path, raw):
     assert train[0].objects == [(14, *half), (11, *half), (14, *half)]
     assert train[1].objects == []
     annotations = raw / "trainval" / base / "Annotations"
-    (annotations / "000005.xml").write_bytes(annotation(("dog", 0), box=(1, 1, 13, 9)))
-    with pytest.raises(ValueError, match=r"000005\.xml cannot be read: a box from 0 to 13 of 12 pixels"):
+    (annotations / "000005.xml").write_bytes(annotation(("dog", 0), box=(13, 1, 14, 9)))
+    with pytest.raises(ValueError, match=r"000005\.xml cannot be read: a box has the pixels 13 to 14 of 12"):
         source.open(raw, "train")[0]
 
 

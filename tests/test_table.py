@@ -145,6 +145,7 @@ def test_a_substitute_is_named(workplace):
         ({}, "either 'of'"),
         ({"of": "a.b.c"}, "'of' and 'metric' go together"),
         ({"of": "a.b.c", "metric": "psnr", "state": "cited"}, "either 'of'"),
+        ({"state": "substitute"}, "either 'of'"),
     ],
 )
 def test_a_cell_that_says_too_much_or_too_little_is_refused(cell, said):

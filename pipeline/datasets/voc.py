@@ -91,6 +91,7 @@ def _objects(annotation: Path) -> list[Object]:
 def _span(found: ElementTree.Element, axis: str, length: int) -> tuple[float, float]:
     """From the first pixel of a box, counted from 1, to behind its last, in parts of the image."""
     first, last = (float(found.findtext(f"bndbox/{axis}{end}", "")) for end in ("min", "max"))
-    if not 1 <= first <= last <= length:
-        raise ValueError(f"a box from {first - 1:g} to {last:g} of {length} pixels")
-    return (first - 1) / length, last / length
+    low, high = max(first - 1, 0), min(last, length)
+    if not low < high:
+        raise ValueError(f"a box has the pixels {first:g} to {last:g} of {length}")
+    return low / length, high / length

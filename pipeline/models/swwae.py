@@ -13,8 +13,6 @@ from torch.nn.functional import max_pool2d, pad, relu
 from pipeline.models.layers import Classifier
 from pipeline.notation import Conv, Full, Layer, Pool
 
-OUTSIDE = -1e4  # below any activation; minus infinity times a weight of 0 would be no number
-
 
 # torch's own max-pooling adds up its gradients in no fixed order on a GPU, and its unpooling refuses to run
 # deterministically anywhere; what is taken from its places, and put back there, is the same to the bit
@@ -40,11 +38,11 @@ def maps_of(values: Tensor, channels: int, shape: Sequence[int]) -> Tensor:
     return values.view(-1, *shape, channels).permute(0, 3, 1, 2)
 
 
-def windows(x: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, h, w, size²): the regions; those at the right and lower edges may be cut."""
+def windows(x: Tensor, size: int, *, outside: float) -> Tensor:
+    """(N, C, H, W) -> (N, C, h, w, size²): the regions; those at the right and lower edges are filled up."""
     h, w = (-(-side // size) for side in x.shape[-2:])
     if (h * size, w * size) != x.shape[-2:]:
-        x = pad(x, (0, w * size - x.shape[-1], 0, h * size - x.shape[-2]), value=OUTSIDE)
+        x = pad(x, (0, w * size - x.shape[-1], 0, h * size - x.shape[-2]), value=outside)
     return x.reshape(*x.shape[:2], h, size, w, size).transpose(3, 4).flatten(-2)
 
 
@@ -57,8 +55,9 @@ def joined(regions: Tensor, size: int, shape: Sequence[int]) -> Tensor:
 
 def soft_pool(x: Tensor, size: int, *, beta: float) -> tuple[Tensor, Tensor]:
     """Equations 3 and 4: `where` is (N, C, h, w, 2), x and y from -1 to 1 over the region."""
-    z = windows(x.to(torch.promote_types(x.dtype, torch.float32)), size)  # bfloat16 knows no place to a pixel
-    weight = (beta * z).softmax(dim=-1)
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # bfloat16 knows no place to a pixel
+    z = windows(x, size, outside=0)
+    weight = windows(beta * x, size, outside=-torch.inf).softmax(dim=-1)
     place = torch.linspace(-1, 1, size, device=z.device, dtype=z.dtype)
     grid = torch.stack([place.repeat(size), place.repeat_interleave(size)], dim=-1)
     return (z * weight).sum(dim=-1), (weight[..., None] * grid).sum(dim=-2)

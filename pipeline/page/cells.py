@@ -55,8 +55,8 @@ def shown(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: bool
     paper = "" if cell.paper is None else f"{cell.paper:.{decimals}f}"
     if cell.spread is not None:
         paper += f" ± {cell.spread:g}"
-    if cell.state is not None:
-        return Shown(paper=paper, note=cell.state)
+    if cell.of is None:
+        return Shown(paper=paper, note=cell.state or "")
     if line is None or not line["mean"]:
         return Shown(paper=paper, mark=MARKS["missing"])
     return Shown(

@@ -25,10 +25,12 @@ class Cell:
     of: str | None = None  # stage.run.protocol
     less: str | None = None  # another, whose metric is taken away: the cell is a difference
     metric: str | None = None
-    state: Literal["cited", "withdrawn"] | None = None  # not ours to run
+    state: Literal["cited", "withdrawn", "substitute"] | None = (
+        None  # substitute: ours, without all of its data
+    )
 
     def __post_init__(self) -> None:
-        if (self.of is None) == (self.state is None):
+        if (self.of is None) != (self.state in ("cited", "withdrawn")):
             raise ValueError("a cell has either 'of' (a measurement of ours) or 'state' (cited, withdrawn)")
         if (self.of is None) != (self.metric is None):
             raise ValueError("'of' and 'metric' go together")
