@@ -1,25 +1,46 @@
-"""claims: what a paper says that its tables show, tried on our runs: confirmed, refuted or undecided."""
+"""claims: what a paper says that its tables show, tried on our runs, as docs/statistics.md says."""
 
 import itertools
-import math
-import statistics
+from dataclasses import replace
 from typing import Any
 
 from pipeline import comparison
 from pipeline.command import run_rendering
+from pipeline.comparison import Contrast, Trial
 from pipeline.files import read_lines, write_lines
 from pipeline.graph import Graph, Measurement
-from pipeline.papers import Above, Best, Claim, Close, Correlates, Gain, Order, paper_of, papers, target
+from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, papers, target
 from pipeline.table import by_pipeline, from_files, names, number
 
-COLUMNS = ("claim", "where", "says", "verdict", "difference", "low", "high", "n", "scale", "dataset", "runs")
+COLUMNS = (
+    "claim",
+    "where",
+    "says",
+    "verdict",
+    "p",
+    "level",  # the chance of error that is left to the claim: it is decided where p is at most this
+    "compared",  # the difference that decided
+    "difference",
+    "low",
+    "high",
+    "design",
+    "paired_low",
+    "paired_high",
+    "unpaired_low",
+    "unpaired_high",
+    "n",
+    "scale",
+    "dataset",
+    "runs",
+)
 NAME = "claims"
+VERDICTS = ("confirmed", "refuted", "undecided", "undecidable")
+PAIRS = 10  # so many seeds make up for the degrees of freedom that pairs cost
 
 
 def claims(graph: Graph, paper: str) -> None:
     """Write results/claims.csv, or results/<paper>/claims.csv: one line a claim."""
-    lines = [line(graph, name, claim) for name, claim in paper_of(paper).claims.items()]
-    write_lines(target(paper, NAME).with_suffix(".csv"), COLUMNS, lines)
+    write_lines(target(paper, NAME).with_suffix(".csv"), COLUMNS, lines(graph, paper))
 
 
 def measured_by(graph: Graph, claim: Claim) -> list[Measurement]:
@@ -38,111 +59,139 @@ def stale(graph: Graph, paper: str) -> bool:
 
 
 def outdated(graph: Graph, paper: str, lines: list[dict[str, str]]) -> bool:
-    found = [(each.get("claim"), each.get("runs")) for each in lines]
+    found = [(each.get("claim"), each.get("runs")) for each in lines if tuple(each) == COLUMNS]
     wanted = papers()[paper].claims.items()
     return found != [(name, names(measured_by(graph, claim))) for name, claim in wanted]
 
 
-def line(graph: Graph, name: str, claim: Claim) -> dict[str, str]:
-    """The comparison that decides least, its 95 % interval, and what follows from it."""
-    options = claim.test.options
+def repeats(graph: Graph, claim: Claim) -> int:
+    """Independent pipelines of each of its runs."""
+    return min(graph.pipelines(label) for label in claim.labels())
 
+
+def decidable(graph: Graph, claim: Claim) -> bool:
+    """Whether the scale's repeats can show a spread, without which no difference is decided."""
+    return repeats(graph, claim) > 1
+
+
+def lines(graph: Graph, paper: str) -> list[dict[str, str]]:
+    """The claims that can be decided share the chance of a false verdict, by Holm's correction."""
+    wanted = paper_of(paper).claims
+    trials = {name: trial(graph, claim) for name, claim in wanted.items()}
+    tested = [name for name, claim in wanted.items() if decidable(graph, claim)]
+    levels = dict(zip(tested, comparison.holm([trials[name].p for name in tested]), strict=True))
+    return [line(graph, name, claim, trials[name], levels.get(name)) for name, claim in wanted.items()]
+
+
+def trial(graph: Graph, claim: Claim) -> Trial:
     def values(label: str, metric: str) -> list[float]:
         return list(by_pipeline(graph, label, metric, from_files).values())
 
-    found = TESTS[claim.test.name](options, values)
-    measured = measured_by(graph, claim)
-    shards = {each.shards.shown for each in measured}
+    contrasts = TESTS[claim.test.name](claim.test.options, values)
+    return Trial(contrasts=contrasts, pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS)
+
+
+def shared(graph: Graph, claim: Claim) -> bool:
+    """Whether the runs that are compared share their seeds, labels and order of images."""
+
+    def alike(group: tuple[str, ...]) -> bool:
+        specs = [graph.measurements(label)[0].training.spec for label in group]
+        return len(specs) > 1 and len({(spec.data, spec.batch) for spec in specs}) == 1
+
+    counts = {graph.pipelines(label) for group in claim.arms() for label in group}
+    return len(counts) == 1 and all(map(alike, claim.arms()))
+
+
+def line(graph: Graph, name: str, claim: Claim, trial: Trial, level: float | None) -> dict[str, str]:
+    """The verdict and the difference that it hangs on, with its interval at the claim's level."""
+    measured, decided = measured_by(graph, claim), {"verdict": "undecidable"}
+    shown = trial.deciding(level or comparison.ALPHA)
+    if level is not None:
+        paired = shared(graph, claim) and shown in trial.contrasts
+        made = {"unpaired": shown.made(pairs=False)} | ({"paired": shown.made(pairs=True)} if paired else {})
+        design = "paired" if trial.pairs and paired else "unpaired"
+        ends = {kind: trial.interval(each, level) for kind, each in made.items()}
+        decided = {
+            "verdict": trial.verdict(level),
+            "p": f"{trial.p:.3g}",
+            "level": f"{level:.3g}",
+            "design": design,
+            **dict(zip(("low", "high"), map(number, ends[design]), strict=True)),
+            **{f"{kind}_low": number(low) for kind, (low, _) in ends.items()},
+            **{f"{kind}_high": number(high) for kind, (_, high) in ends.items()},
+        }
     return {
         "claim": name,
         "where": claim.where,
         "says": claim.says,
-        "verdict": verdict(found),
-        **{key: "" if math.isnan(value) else number(value) for key, value in weakest(found).items()},
-        "n": str(min(graph.pipelines(label) for label in claim.labels())),
+        **decided,
+        "compared": shown.says,
+        "difference": number(shown.made(pairs=False).difference),
+        "n": str(repeats(graph, claim)),
         "scale": graph.params.scale,
-        "dataset": " ".join(sorted(shards)),
+        "dataset": " ".join(sorted({each.shards.shown for each in measured})),
         "runs": names(measured),
     }
 
 
-Compared = tuple[float, float, float]  # a difference that the claim wants above 0, and its interval
-
-
-def verdict(found: list[Compared]) -> str:
-    """Confirmed where every interval lies above 0, refuted where one lies below, else undecided."""
-    if all(low > 0 for _, low, _ in found):
-        return "confirmed"
-    return "refuted" if any(high < 0 for _, _, high in found) else "undecided"
-
-
-def weakest(found: list[Compared]) -> dict[str, float]:
-    difference, low, high = min(found, key=lambda each: each[0])
-    return {"difference": difference, "low": low, "high": high}
-
-
-def order(options: Order, values: Any) -> list[Compared]:
-    sign = -1 if options.lower else 1
-    every = [[sign * value for value in values(label, options.metric)] for label in options.of]
-    return [comparison.welch(above, below)[:3] for above, below in itertools.pairwise(every)]
-
-
-def best(options: Best, values: Any) -> list[Compared]:
-    sign = -1 if options.lower else 1
-    own, *others = (
-        [sign * each for each in values(label, options.metric)] for label in (options.of, *options.than)
+def apart(above: str, below: str, metric: str, *, lower: bool, values: Any) -> Contrast:
+    """How far the first lies above the second; below it, where lower is better."""
+    above, below = (below, above) if lower else (above, below)
+    return Contrast(
+        says=f"{metric}: {above} - {below}",
+        samples=(values(above, metric), [-value for value in values(below, metric)]),
     )
-    return [comparison.welch(own, other)[:3] for other in others]
 
 
-def above(options: Above, values: Any) -> list[Compared]:
-    """The mean's own interval, by Student's t."""
+def order(options: Order, values: Any) -> list[Contrast]:
+    steps = itertools.pairwise(options.of)
+    return [apart(*step, options.metric, lower=options.lower, values=values) for step in steps]
+
+
+def best(options: Best, values: Any) -> list[Contrast]:
+    return [
+        apart(options.of, other, options.metric, lower=options.lower, values=values) for other in options.than
+    ]
+
+
+def above(options: Above, values: Any) -> list[Contrast]:
     sign = -1 if options.lower else 1
     found = [sign * (value - options.value) for value in values(options.of, options.metric)]
-    difference = statistics.fmean(found)
-    if len(found) == 1:
-        return [(difference, math.nan, math.nan)]
-    half = comparison.half_width(statistics.stdev(found), len(found))
-    return [(difference, difference - half, difference + half)]
+    ends = (f"{options.value:g}", options.of) if options.lower else (options.of, f"{options.value:g}")
+    return [Contrast(says=f"{options.metric}: {ends[0]} - {ends[1]}", samples=(found,))]
 
 
-def gain(options: Gain, values: Any) -> list[Compared]:
-    """Differences by seed, where both runs of a pair have that seed."""
-    sign = -1 if options.lower else 1
-    gains = [
-        [
-            sign * (after - before)
-            for after, before in zip(*(values(label, options.metric) for label in pair), strict=False)
-        ]
+def gain(options: Gain, values: Any) -> list[Contrast]:
+    of, than = (
+        apart(*pair, options.metric, lower=options.lower, values=values)
         for pair in (options.of, options.than)
-    ]
-    return [comparison.welch(*gains)[:3]]
+    )
+    subtracted = ([-value for value in sample] for sample in than.samples)
+    return [Contrast(says=f"{of.says} - ({than.says})", samples=(*of.samples, *subtracted))]
 
 
-def correlates(options: Correlates, values: Any) -> list[Compared]:
-    """Spearman's rho, with the interval of Fisher's transformation."""
-    pairs = [
-        [
-            sum(found) / len(found)
-            for found in (values(label, metric) for label, metric in zip(pair, options.metrics, strict=True))
-        ]
-        for pair in options.of
-    ]
-    rho, _ = comparison.rank_correlation(*zip(*pairs, strict=True))
-    if len(pairs) < 5 or not abs(rho) < 1:
-        return [(rho, math.nan, math.nan)]
-    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(pairs) - 3))  # Bonett and Wright 2000
-    return [(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))]
+def concordant(options: Concordant, values: Any) -> list[Contrast]:
+    """Of each two runs: the second metric's difference, from the one that has less of the first metric."""
+    found = []
+    for one, other in itertools.combinations(options.of, 2):
+        first, second = options.metrics
+        given = apart(one[0], other[0], first, lower=False, values=values)
+        lower = given.made(pairs=False).difference < 0
+        given = apart(one[0], other[0], first, lower=lower, values=values)
+        found.append(replace(apart(one[1], other[1], second, lower=lower, values=values), given=given))
+    return found
 
 
-def close(options: Close, values: Any) -> list[Compared]:
+def close(options: Close, values: Any) -> list[Contrast]:
     """What is left of the margin on either side of the difference."""
-    apart = comparison.welch(*(values(label, options.metric) for label in options.of))
-    difference, low, high = (each - options.by for each in apart[:3])
-    within = options.within
+    rise, fall = (apart(*options.of, options.metric, lower=lower, values=values) for lower in (False, True))
+    sides = (options.within + options.by, rise, fall), (options.within - options.by, fall, rise)
     return [
-        (within - difference, within - high, within - low),
-        (within + difference, within + low, within + high),
+        Contrast(
+            says=f"{margin:g} - ({taken.says})",
+            samples=([margin + value for value in negated.samples[0]], negated.samples[1]),
+        )
+        for margin, taken, negated in sides
     ]
 
 
@@ -151,7 +200,7 @@ TESTS: dict[str, Any] = {
     "best": best,
     "above": above,
     "gain": gain,
-    "correlates": correlates,
+    "concordant": concordant,
     "close": close,
 }
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import papers, progress
+from pipeline import claims, papers, progress
 from pipeline.command import answered
 from pipeline.cost import BEGINNING, Job, cost, longest, raw
 from pipeline.datasets import SOURCES
@@ -62,6 +62,20 @@ def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
     return found
 
 
+def undecidable(graph: Graph, left: Iterable[Job]) -> dict[str, list[str]]:
+    """By paper, the claims on the runs to measure that the scale's repeats cannot decide."""
+    measured = {job.name for job in left if job.stage == "evaluate"}
+    found = {
+        paper: [
+            name
+            for name, claim in facts.claims.items()
+            if measured & set(claim.labels()) and not claims.decidable(graph, claim)
+        ]
+        for paper, facts in papers.papers().items()
+    }
+    return {paper: names for paper, names in found.items() if names}
+
+
 def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     """All of it, as JSON has it."""
     params = load(scale=scale)
@@ -91,6 +105,7 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
         "download": sum(each["bytes"] for each in data if each["from"]),
         "data": data,
         "missing": [each for each in data if not each["from"]],
+        "undecidable": undecidable(graph, left),
     }
 
 
@@ -140,6 +155,12 @@ def shown(planned: dict[str, Any]) -> str:
         + f"; beside it {lasting(planned['other_seconds'])} of what no GPU shortens.",
         f"Disk: {size(planned['disk']) or 'none'}. To download: {size(planned['download']) or 'nothing'}.",
     ]
+    for paper, names in planned["undecidable"].items():
+        every = len(names) == len(papers.papers()[paper].claims)
+        lines.append(
+            f"UNDECIDABLE, {paper}: {'all claims' if every else ', '.join(names)}: one seed a run at scale "
+            f"{planned['scale']} decides nothing; raise 'repeats' in params.yaml"
+        )
     for each in planned["data"]:
         if each["from"]:
             lines.append(f"{each['dataset']}: {each['file']}, {size(each['bytes'])}, from {each['from']}")

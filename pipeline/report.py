@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import papers
+from pipeline.claims import VERDICTS
 from pipeline.command import answered
 from pipeline.files import write_text
 from pipeline.graph import RESULTS
@@ -45,7 +46,7 @@ def counts(parts: list[Part]) -> dict[str, str]:
     verdicts = [
         each["verdict"] or "not tried" for part in parts if part.kind == "claims" for each in part.body
     ]
-    order = ("confirmed", "refuted", "undecided", "not tried")
+    order = (*VERDICTS, "not tried")
     found["claims"] = ", ".join(f"{verdicts.count(each)} {each}" for each in order if each in verdicts)
     return found
 

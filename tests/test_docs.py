@@ -76,7 +76,7 @@ def test_own_pictures_are_pretrained_finetuned_and_tabled_by_the_book(fresh, tmp
     table = (fresh / "results" / "mine" / "table1.csv").read_text().splitlines()
     made = [(line["scale"], line["dataset"], line["state"]) for line in csv.DictReader(table)]
     assert made == [("reduced", "mine", "measured")] * 2
-    assert "undecided" in (fresh / "results" / "mine" / "claims.csv").read_text()
+    assert "undecidable" in (fresh / "results" / "mine" / "claims.csv").read_text()
     assert "With pre-training and without" in (fresh / "results" / "report.html").read_text()
 
 

@@ -10,7 +10,8 @@ from conftest import command, set_params
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, relu
 
-from pipeline.claims import TESTS, verdict
+from pipeline.claims import TESTS
+from pipeline.comparison import ALPHA, Trial
 from pipeline.corrupt import MASKS, small_blocks_mask
 from pipeline.data import Batch, open_manifest
 from pipeline.drawings.dong import by_layer
@@ -439,7 +440,16 @@ def test_ours_stand_alone_where_the_paper_prints_nothing_in_a_table():
 )
 def test_a_claim_may_be_that_one_lies_below_or_above_by_so_much(test, options, said):
     runs = {"a": [30.0, 30.1, 29.9], "b": [29.0, 29.1, 28.9]}
-    assert verdict(TESTS[test](options, lambda label, metric: runs[label])) == said
+    found = TESTS[test](options, lambda label, metric: runs[label])
+    assert Trial(contrasts=found, pairs=False).verdict(ALPHA) == said
+
+
+def test_what_is_restored_is_compared_where_every_loss_looks():
+    params, claim = load(), papers()["dong2017"].claims["better-restored-better-classified"]
+    assert claim.test.options.metrics == ("psnr_masked", "map")
+    runs = [params.pretrain[label.split(".")[1]] for label, _ in claim.test.options.of]
+    assert [run.objective.options.masked for run in runs] == [True, False, False]
+    assert all(run.corruption == runs[0].corruption and run.corruption.name in HIDING for run in runs)
 
 
 @pytest.mark.graph

@@ -6,10 +6,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.comparison import rank_correlation, welch
+from pipeline.comparison import paired, rank_correlation, unpaired
 from pipeline.metrics import (
     accuracy,
     average_precision,
@@ -221,13 +221,19 @@ def test_confusion_and_iou_are_scikit_learns(seed, count):
     assert mean == pytest.approx(theirs.mean())
 
 
+def negated(values):
+    return [-value for value in values]
+
+
 def test_welch_by_hand():
     # Variances 1 and 4 of 3 values each: t = -2 / sqrt(5/3), (5/3)^2 / ((1/9 + 16/9) / 2) = 2.941 degrees.
-    difference, low, high, p = welch([1, 2, 3], [2, 4, 6])
+    found = unpaired([1, 2, 3], negated([2, 4, 6]))
     half = 3.2187 * (5 / 3) ** 0.5  # the t of 2.941 degrees at 97.5 %
-    assert difference == -2
-    assert (low, high) == pytest.approx((-2 - half, -2 + half), rel=1e-3)
-    assert p == pytest.approx(0.2208, abs=1e-3)
+    assert found.difference == -2
+    assert found.interval(0.025, 0.025) == pytest.approx((-2 - half, -2 + half), rel=1e-3)
+    assert found.interval(0.025, 0.001)[1] > -2 + half
+    assert 2 * found.p(-1) == pytest.approx(0.2208, abs=1e-3)
+    assert found.p(1) == pytest.approx(1 - found.p(-1))
 
 
 VALUES = st.lists(st.floats(0, 100).map(lambda value: round(value, 2)), min_size=2, max_size=8)
@@ -235,31 +241,53 @@ VALUES = st.lists(st.floats(0, 100).map(lambda value: round(value, 2)), min_size
 
 @FEW
 @given(VALUES.filter(lambda values: len(set(values)) > 1), VALUES)
-def test_welch_is_scipys(a, b):
+def test_unpaired_is_scipys_welch(a, b):
     from scipy.stats import ttest_ind
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         test = ttest_ind(a, b, equal_var=False)
         low, high = test.confidence_interval(0.95)
-        ours = welch(a, b)
+        found = unpaired(a, negated(b))
+    ours = found.difference, *found.interval(0.025, 0.025), 2 * min(found.p(1), found.p(-1))
     assert ours == pytest.approx((np.mean(a) - np.mean(b), low, high, test.pvalue), rel=1e-9, abs=1e-9)
 
 
+@FEW
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=8))
+def test_paired_is_scipys_test_of_related_samples(pairs):
+    from scipy.stats import ttest_rel
+
+    a, b = (list(each) for each in zip(*pairs, strict=True))
+    assume(len({one - other for one, other in pairs}) > 1)
+    found, test = paired(a, negated(b)), ttest_rel(a, b)
+    ours = found.difference, *found.interval(0.025, 0.025), 2 * min(found.p(1), found.p(-1))
+    assert ours == pytest.approx((np.mean(a) - np.mean(b), *test.confidence_interval(0.95), test.pvalue))
+
+
+def test_four_samples_have_welchs_degrees_of_freedom():
+    # Variances of the means 1/3, 4/3, 1/3, 4/3: (10/3)^2 / ((1/9 + 16/9 + 1/9 + 16/9) / 2) = 5.882.
+    found = unpaired([1, 2, 3], [2, 4, 6], [1, 2, 3], negated([2, 4, 6]))
+    assert (found.difference, found.error) == pytest.approx((4, (10 / 3) ** 0.5))
+    assert found.freedom == pytest.approx(5.882, abs=1e-3)
+
+
 @pytest.mark.parametrize(("a", "b"), [([3.0], [1.0, 2.0]), ([3.0, 3.0], [1.5]), ([3.0], [1.5])])
-def test_one_value_on_a_side_gives_a_difference_without_an_interval(a, b):
-    difference, *rest = welch(a, b)
-    assert difference == 1.5
-    assert len(rest) == 3
-    assert all(map(nan, rest))
+def test_one_value_on_a_side_gives_a_difference_that_decides_nothing(a, b):
+    found = unpaired(a, negated(b))
+    assert found.difference == 1.5
+    assert found.p(1) == found.p(-1) == 1
+    assert all(map(nan, found.interval(0.025, 0.025)))
 
 
-def test_values_without_any_spread_give_a_point_and_no_p():
+def test_values_without_any_spread_give_a_point():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        difference, low, high, p = welch([2.0, 2.0], [1.0, 1.0, 1.0])
-    assert difference == low == high == 1
-    assert nan(p)
+        found = unpaired([2.0, 2.0], negated([1.0, 1.0, 1.0]))
+    assert found.interval(0.025, 0.025) == (1, 1)
+    assert (found.p(1), found.p(-1)) == (0, 1)
+    equal = unpaired([2.0, 2.0], negated([2.0, 2.0]))
+    assert (equal.p(1), equal.p(-1)) == (1, 1)
 
 
 def test_rank_correlation_by_hand_and_as_scipy():

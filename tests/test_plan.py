@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import keep_only, set_params
 
-from pipeline import cost, plan, rehearse
+from pipeline import cost, papers, plan, rehearse
 from pipeline.cost import Job, longest
 from pipeline.datasets import SOURCES
 from pipeline.datasets.archives import official
@@ -15,6 +15,22 @@ from pipeline.graph import Graph
 from pipeline.models.count import count
 from pipeline.models.dong import AutoEncoder, Classifier, Encoder, network_2
 from pipeline.params import load
+
+PLANNED = {
+    "targets": ["all"],
+    "scale": "paper",
+    "jobs": [dataclasses.asdict(Job("fetch", "imagenet", 0))],
+    "machine": "",
+    "cores": 1,
+    "seconds": 1,
+    "wall_seconds": 1,
+    "gpu_seconds": {},
+    "other_seconds": 1,
+    "disk": 0,
+    "download": 0,
+    "data": [],
+    "undecidable": {},
+}
 
 
 def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch):
@@ -58,6 +74,22 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     assert "To download: nothing." in said
 
 
+def test_claims_that_the_repeats_cannot_decide_are_named_before_anything_is_spent(workplace):
+    left = [Job("evaluate", f"finetune.mnist-{arm}-1k.centre", 0) for arm in ("cae", "cnn")]
+    left.append(Job("evaluate", "pretrain.stl10-small.restore", 0))  # no claim is about it
+    found = plan.undecidable(Graph(load(scale="smoke")), left)
+    assert found == {"masci2011": ["mnist-1k", "more-on-cifar10-1k"], "real": ["mnist-1k"]}
+    for scale in ("reduced", "paper"):
+        assert plan.undecidable(Graph(load(scale=scale)), left) == {}
+    said = plan.shown(PLANNED | {"undecidable": found})
+    assert (
+        "UNDECIDABLE, masci2011: mnist-1k, more-on-cifar10-1k: one seed a run at scale paper decides nothing; "
+        "raise 'repeats' in params.yaml\n" in said
+    )
+    every = {"masci2011": list(papers.papers()["masci2011"].claims)}
+    assert "UNDECIDABLE, masci2011: all claims: one seed" in plan.shown(PLANNED | {"undecidable": every})
+
+
 def test_what_snakemake_refuses_is_said_in_one_line(workplace):
     with pytest.raises(ValueError, match=r"snakemake cannot plan results/tabel6\.csv: .*tabel6"):
         plan.jobs(["results/tabel6.csv"], "smoke")
@@ -77,21 +109,7 @@ def test_files_that_must_be_got_by_hand_are_told_from_those_that_are_downloaded(
         "t10k-labels-idx1-ubyte.gz",
     ]
     assert [each["file"] for each in needed if not each["from"]] == list(SOURCES["imagenet"].files)
-    planned = {
-        "targets": ["all"],
-        "scale": "paper",
-        "jobs": [dataclasses.asdict(Job("fetch", "imagenet", 0))],
-        "machine": "",
-        "cores": 1,
-        "seconds": 1,
-        "wall_seconds": 1,
-        "gpu_seconds": {},
-        "other_seconds": 1,
-        "disk": 0,
-        "download": 0,
-        "data": needed,
-    }
-    said = plan.shown(planned)
+    said = plan.shown(PLANNED | {"data": needed})
     assert (
         "MISSING, imagenet: ILSVRC2012_img_train.tar, 148 GB: get it, and put it into the folder that params.yaml names under 'mirror:', or into data/raw/imagenet"
         in said

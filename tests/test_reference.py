@@ -70,8 +70,9 @@ class TestKept:
         wanted, found = papers.papers()[place.name].claims, lines(place / "claims.csv")
         assert [line["claim"] for line in found] == list(wanted)
         for line in found:
-            verdict = "undecided"
+            verdict = "undecidable"
             if int(line["n"]) > 1:
+                assert (float(line["p"]) <= float(line["level"])) == (line["verdict"] != "undecided")
                 low, high = float(line["low"]), float(line["high"])
                 assert low <= float(line["difference"]) <= high
                 verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"

@@ -11,6 +11,7 @@ from conftest import command, keep_only, set_params
 from test_reference import finished
 
 from pipeline import papers
+from pipeline.claims import COLUMNS, measured_by
 from pipeline.files import read_lines, write_lines
 from pipeline.graph import Graph
 from pipeline.keep import keep
@@ -20,6 +21,7 @@ from pipeline.page.runs import Link, Runs, curve, duration
 from pipeline.papers import Cell
 from pipeline.params import load
 from pipeline.report import REPORT, report
+from pipeline.table import names
 
 FULL = {"paper": "90", "mean": "90.3", "sd": "0.2", "n": "3", "dataset": "cifar10", "state": "measured"}
 ENTER, ESCAPE, TAB = {"key": "Enter", "code": 13}, {"key": "Escape", "code": 27}, {"key": "Tab", "code": 9}
@@ -106,6 +108,25 @@ def test_one_table_alone_is_shown_and_all_that_is_missing_has_its_command(made, 
         str(papers.target(paper, "claims.csv")) for paper, facts in papers.papers().items() if facts.claims
     }
     assert missing == targets - made_here
+
+
+def test_a_claim_has_its_verdict_the_level_that_it_is_held_to_and_what_was_compared(workplace):
+    claims, graph = papers.papers()["masci2011"].claims, Graph(load(scale="paper"))
+    lines = [
+        {"claim": name, "verdict": "undecidable", "n": "1", "scale": "paper", "dataset": "mnist",
+         "runs": names(measured_by(graph, claim))}
+        for name, claim in claims.items()
+    ]  # fmt: skip
+    decided = {"verdict": "confirmed", "p": "0.00021", "level": "0.00357", "design": "paired", "n": "10"}
+    lines[0] |= decided | {"difference": "3", "low": "1.25", "high": "4.75", "compared": "trivial: a - c"}
+    write_lines(papers.target("masci2011", "claims.csv"), COLUMNS, lines)
+    report(load())
+    text = " ".join(REPORT.read_text().split())
+    assert text.count("? undecidable</span>") == len(claims) - 1
+    assert "13 undecidable" in text
+    assert "n 10, paired, p 0.00021 against 0.00357" in text
+    assert '+3.00 <span class="spread">[+1.25, +4.75]' in text
+    assert "trivial: a - c" in text
 
 
 def test_the_same_results_give_the_same_page(made, page):

@@ -142,8 +142,7 @@ class Shelf:
         reach = max((abs(each) for each in values.values()), default=0) or 1
         return {
             **told,
-            "verdict": line["verdict"],
-            "n": line["n"],
+            **{name: line.get(name, "") for name in ("verdict", "p", "level", "design", "compared", "n")},
             "values": values,
             "places": {name: 60 + 54 * value / reach for name, value in values.items()},
             "links": self.runs.links(line["runs"], by=part.link),

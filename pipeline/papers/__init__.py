@@ -188,7 +188,7 @@ class Above:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """The first pair's difference lies above that of the second pair."""
+    """The first pair gains more than the second: (after, before) each, the second taken from the first."""
 
     metric: str
     of: tuple[str, str]
@@ -197,8 +197,8 @@ class Gain:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correlates:
-    """Over the runs, one metric rises with another: Spearman's rank correlation."""
+class Concordant:
+    """Of each two runs, the one with more of the first metric has more of the second."""
 
     metrics: tuple[str, str]
     of: tuple[tuple[str, str], ...]  # pairs of measurements: of the one metric, and of the other
@@ -219,7 +219,7 @@ CLAIMS = {
     "best": Best,
     "above": Above,
     "gain": Gain,
-    "correlates": Correlates,
+    "concordant": Concordant,
     "close": Close,
 }
 
@@ -232,15 +232,21 @@ class Claim:
 
     def labels(self) -> list[str]:
         options = self.test.options
+        others = [label for label, _ in options.of] if isinstance(options, Concordant) else []
+        return [*others, *(label for group in self.arms() for label in group)]
+
+    def arms(self) -> list[tuple[str, ...]]:
+        """The measurements of one metric that are compared with one another, or with a value."""
+        options = self.test.options
         if isinstance(options, Gain):
-            return [*options.of, *options.than]
+            return [options.of, options.than]
         if isinstance(options, Best):
-            return [options.of, *options.than]
+            return [(options.of, *options.than)]
         if isinstance(options, Above):
-            return [options.of]
-        if isinstance(options, Correlates):
-            return list(dict.fromkeys(label for pair in options.of for label in pair))
-        return list(options.of)
+            return [(options.of,)]
+        if isinstance(options, Concordant):
+            return [tuple(label for _, label in options.of)]
+        return [options.of]
 
 
 @dataclass(frozen=True, kw_only=True)
