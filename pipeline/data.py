@@ -383,6 +383,12 @@ class Images:
             held = self._held[number] = held.result()()
         return held
 
+    def place(self, index: int) -> tuple[Pixels, int]:
+        """The window that holds an image, and where in it."""
+        number = int(self.window_of(np.array([index]))[0])
+        self.hold([number])
+        return self.window(number), index - int(self.firsts[number])
+
     @cached_property
     def labels(self) -> Tensor:
         every = []

@@ -115,9 +115,7 @@ def whole(images: Images, indices: np.ndarray, augment: Augment, device: torch.d
     """All of each image, one by one: their sizes differ."""
     progress, mean, std = Progress(len(indices), "image"), images.mean.to(device), images.std.to(device)
     for done, index in enumerate(indices.tolist(), start=1):
-        number = int(images.window_of(np.array([index]))[0])
-        images.hold([number])
-        window, i = images.window(number), index - int(images.firsts[number])
+        window, i = images.place(index)
         image, mask = window.image(i), None if window.masks is None else window.mask(i)
         if augment.short:
             shape = tuple(round(side * augment.short[0] / min(image.shape[:2])) for side in image.shape[:2])
@@ -336,7 +334,7 @@ def activations(
 def inside(images: Images, indices: np.ndarray, augment: Augment, numbers: Collection[int]) -> Tensor:
     """(N, size, size), the pixels of central crops that lie in a box of one of these classes."""
     boxes = central_boxes(len(indices), augment)
-    height, width = np.array([picture(images, index).shape[:2] for index in indices]).T
+    height, width = np.array([window.shapes[i] for window, i in map(images.place, indices.tolist())]).T
     rows = (boxes.lines(height, boxes.top) + 0.5) / height[:, None]
     columns = (boxes.lines(width, boxes.left) + 0.5) / width[:, None]
     found = np.zeros((len(indices), augment.crop, augment.crop), bool)

@@ -10,7 +10,6 @@ from conftest import set_params
 from pipeline.balance import balance
 from pipeline.data import (
     Batch,
-    Batches,
     Boxes,
     Images,
     central_boxes,
