@@ -58,10 +58,12 @@ def stale(graph: Graph, paper: str) -> bool:
     return outdated(graph, paper, read_lines(target(paper, NAME).with_suffix(".csv")))
 
 
-def outdated(graph: Graph, paper: str, lines: list[dict[str, str]]) -> bool:
-    found = [(each.get("claim"), each.get("runs")) for each in lines if tuple(each) == COLUMNS]
-    wanted = papers()[paper].claims.items()
-    return found != [(name, names(measured_by(graph, claim))) for name, claim in wanted]
+def outdated(graph: Graph, paper: str, lines: list[dict[str, str]], *, partly: bool = False) -> bool:
+    """Whether lines are of other runs than the claims now ask for; with `partly` some may be missing."""
+    found = {each.get("claim"): each.get("runs") for each in lines if tuple(each) == COLUMNS}
+    every = papers()[paper].claims.items()
+    wanted = {name: names(measured_by(graph, claim)) for name, claim in every if name in found or not partly}
+    return found != wanted
 
 
 def repeats(graph: Graph, claim: Claim) -> int:
@@ -74,12 +76,26 @@ def decidable(graph: Graph, claim: Claim) -> bool:
     return repeats(graph, claim) > 1
 
 
-def lines(graph: Graph, paper: str) -> list[dict[str, str]]:
-    """The claims that can be decided share the chance of a false verdict, by Holm's correction."""
-    wanted = paper_of(paper).claims
+def tried(graph: Graph, paper: str) -> dict[str, Claim]:
+    """The claims whose measurements are all there."""
+    return {
+        name: claim
+        for name, claim in paper_of(paper).claims.items()
+        if all(each.metrics.exists() for each in measured_by(graph, claim))
+    }
+
+
+def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, str]]:
+    """The claims that can be decided share the chance of a false verdict, by Holm's correction.
+
+    With `partly`, those that are not tried yet have no line; their share of that chance stays theirs.
+    """
+    every = paper_of(paper).claims
+    wanted = tried(graph, paper) if partly else every
     trials = {name: trial(graph, claim) for name, claim in wanted.items()}
-    tested = [name for name, claim in wanted.items() if decidable(graph, claim)]
-    levels = dict(zip(tested, comparison.holm([trials[name].p for name in tested]), strict=True))
+    tested = [name for name, claim in every.items() if decidable(graph, claim)]
+    p = [trials[name].p if name in trials else 1.0 for name in tested]
+    levels = dict(zip(tested, comparison.holm(p), strict=True))
     return [line(graph, name, claim, trials[name], levels.get(name)) for name, claim in wanted.items()]
 
 

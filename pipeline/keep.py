@@ -1,52 +1,87 @@
-"""keep: a paper's tables and verdicts, with the records behind them, in results/reference/<scale>/<paper>.
+"""keep: a table, or a paper's, with its claims, records and encoders, in results/reference/<scale>/<paper>.
 
-No image and no weights: what is kept says what was found, by which run, on which machine, at which commit.
+What is kept says what was found, by which run, on which machine, at which commit. Encoders that kept runs
+start from are kept, too, but no images. `python -m pipeline.reuse` puts it where the graph looks for it.
 """
 
+import io
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 from pipeline import claims, table
 from pipeline.command import run_rendering
-from pipeline.files import read_json, write_text
-from pipeline.graph import RESULTS, Graph
-from pipeline.papers import called, paper_of, target
+from pipeline.files import read_json, write_lines, write_text, write_whole
+from pipeline.graph import RESULTS, Graph, Measurement, Training
+from pipeline.papers import called, find, paper_of, papers, target
 
 KEPT = RESULTS / "reference"
 
 
-def keep(graph: Graph, paper: str) -> None:
-    facts, place = paper_of(paper), KEPT / graph.params.scale / paper
-    names = [called(paper, name) for name in facts.tables]
-    make = f"{table.MAKE} {paper} --config scale={graph.params.scale}"
-    for name in names:
-        if table.stale(graph, name):
-            raise ValueError(f"{name} is not what params.yaml asks for; {make}")
-    if claims.stale(graph, paper):
-        raise ValueError(f"the claims of {paper} are not what params.yaml asks for; {make}")
-    measured = {each for name in names for each in table.measurements(graph, name)}
-    measured |= set(claims.measurements(graph, paper))
-    files = {record: place / record.name for name in facts.tables for record in written(target(paper, name))}
-    files[target(paper, f"{claims.NAME}.csv")] = place / f"{claims.NAME}.csv"
-    for each in measured:
-        files[each.metrics] = kept(place, each.identity)
-        for training in each.training.lineage:
-            files[training.record] = kept(place, training.identity)
-    texts = {copy: text_of(record, way_out=make) for record, copy in files.items()}
+def keep(graph: Graph, name: str) -> None:
+    """Beside the paper's tables that are kept already."""
+    paper, wanted = (name, set(paper_of(name).tables)) if name in papers() else _table(name)
+    place = KEPT / graph.params.scale / paper
+    keys = [key for key in paper_of(paper).tables if key in wanted or (place / f"{key}.csv").exists()]
+    measured: dict[str, Measurement] = {}
+    for key in keys:
+        if table.stale(graph, called(paper, key)):
+            raise ValueError(
+                f"{called(paper, key)} is not what params.yaml asks for; {_remedy(graph, paper, key)}"
+            )
+        measured |= {each.identity: each for each in table.measurements(graph, called(paper, key))}
+    verdicts = claims.lines(graph, paper, partly=True)
+    for claim in claims.tried(graph, paper).values():
+        measured |= {each.identity: each for each in claims.measured_by(graph, claim)}
+    trainings = {one.identity: one for each in measured.values() for one in each.training.lineage}
+
+    remedy = _remedy(graph, paper, keys[0])
+    texts = {place / each.name: each.read_text("utf-8") for key in keys for each in written(paper, key)}
+    texts |= {kept(place, each.identity): text_of(each.metrics, remedy) for each in measured.values()}
+    texts |= {kept(place, each.identity): text_of(each.record, remedy) for each in trainings.values()}
+    encoders = {
+        kept(place, start.identity).with_suffix(".pt"): encoder_of(each, start)
+        for each in trainings.values()
+        if (start := each.start) is not None
+    }
     shutil.rmtree(place, ignore_errors=True)
+    write_lines(place / f"{claims.NAME}.csv", claims.COLUMNS, verdicts)
     for copy, text in texts.items():
         write_text(copy, text)
+    for copy, content in encoders.items():
+        write_whole(copy, partial(Path.write_bytes, data=content))
 
 
-def text_of(record: Path, *, way_out: str) -> str:
+def _table(name: str) -> tuple[str, set[str]]:
+    paper, key, _ = find("tables", name)
+    return paper, {key}
+
+
+def _remedy(graph: Graph, paper: str, key: str) -> str:
+    return f"{table.MAKE} {target(paper, key)}.csv --config scale={graph.params.scale}"
+
+
+def text_of(record: Path, remedy: str) -> str:
     """JSON in one line: a run names thousands of samples."""
-    if record.suffix == ".json":
-        return json.dumps(read_json(record, way_out=way_out), sort_keys=True) + "\n"
-    return record.read_text(encoding="utf-8")
+    return json.dumps(read_json(record, way_out=remedy), sort_keys=True) + "\n"
 
 
-def written(path: Path) -> list[Path]:
+def encoder_of(training: Training, start: Training) -> bytes:
+    """The weights that a training takes over from where it starts, in the format of weights.pt."""
+    import torch
+
+    from pipeline.learn import load_weights
+
+    held = load_weights(start)
+    parts = {name: part for name, part in held["parts"].items() if name in training.spec.transfer}
+    content = io.BytesIO()
+    torch.save({**held, "parts": parts}, content)
+    return content.getvalue()
+
+
+def written(paper: str, key: str) -> list[Path]:
+    path = target(paper, key)
     return [path.with_suffix(".csv"), path.with_suffix(".md")]
 
 
@@ -64,4 +99,4 @@ def record_of(identity: str, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    run_rendering("keep", keep, name="of the paper: real, masci2011, …")
+    run_rendering("keep", keep, name="a table or a paper: dong2017/table2, masci2011, …")

@@ -157,10 +157,15 @@ def trained(training: Training, manifest: Manifest) -> nn.Module:
     return model.eval()
 
 
-def load_parts(training: Training) -> dict[str, dict[str, torch.Tensor]]:
+def load_weights(training: Training) -> dict[str, Any]:
     content = load_tensors(training.weights)
     if content.get("identity") != training.identity:
         raise ValueError(f"{training.weights} holds the weights of {content.get('identity')!r}; remove it")
+    return content
+
+
+def load_parts(training: Training) -> dict[str, dict[str, torch.Tensor]]:
+    content = load_weights(training)
     with fits(training.weights):
         return content["parts"]
 

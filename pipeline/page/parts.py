@@ -127,7 +127,7 @@ class Shelf:
         path = target(paper, claims.NAME).with_suffix(".csv")
         part = self._part("claims", paper, claims.NAME, path, title="what the paper says that they show")
         lines = self._lines(paper, path)
-        self._settle(part, lines, lambda graph: claims.outdated(graph, paper, lines))
+        self._settle(part, lines, lambda graph: claims.outdated(graph, paper, lines, partly=part.kept))
         if part.state not in ("made", "kept"):
             part.why = self._why(part, lambda graph: claims.measurements(graph, paper))
         found = {each["claim"]: each for each in lines}
