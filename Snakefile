@@ -145,6 +145,9 @@ def asked(phase):
     measured = [
         each for _, _, label in papers.uses() for each in graph.measurements(label)
     ]
+    measured += [
+        each for paper in papers.papers() for each in claims.measurements(graph, paper)
+    ]
     if phase == "evaluate":
         return sorted({str(each.metrics) for each in measured})
     trainings = [one for each in measured for one in each.training.lineage]

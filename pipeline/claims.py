@@ -34,7 +34,8 @@ COLUMNS = (
     "runs",
 )
 NAME = "claims"
-VERDICTS = ("confirmed", "refuted", "undecided", "undecidable")
+VERDICTS = ("confirmed", "refuted", "undecided", "undecidable", "not learnt")
+LEARNT = 1.0  # dB that a restoration gains over its corrupted input, at least, in every pipeline
 PAIRS = 10  # so many seeds make up for the degrees of freedom that pairs cost
 
 
@@ -44,7 +45,20 @@ def claims(graph: Graph, paper: str) -> None:
 
 
 def measured_by(graph: Graph, claim: Claim) -> list[Measurement]:
-    return [each for label in claim.labels() for each in graph.measurements(label)]
+    labels = dict.fromkeys([*claim.labels(), *restorations(graph, claim)])
+    return [each for label in labels for each in graph.measurements(label)]
+
+
+def restorations(graph: Graph, claim: Claim) -> list[str]:
+    """How the denoising pre-trainings of the compared runs restore; a masked loss leaves seen pixels free."""
+    trainings = [one for label in claim.labels() for one in graph.measurement(label, 0).training.lineage]
+    return [
+        f"{each.label}.restore"
+        for each in dict.fromkeys(trainings)
+        if each.spec.objective.name == "denoise"
+        and not each.spec.objective.options.masked
+        and "restore" in each.spec.evaluate
+    ]
 
 
 def measurements(graph: Graph, paper: str) -> list[Measurement]:
@@ -94,9 +108,23 @@ def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, s
     wanted = tried(graph, paper) if partly else every
     trials = {name: trial(graph, claim) for name, claim in wanted.items()}
     tested = [name for name, claim in every.items() if decidable(graph, claim)]
-    p = [trials[name].p if name in trials else 1.0 for name in tested]
+    flaws = {name: flaw(graph, claim) for name, claim in wanted.items()}
+    p = [trials[name].p if name in wanted and not flaws[name] else 1.0 for name in tested]
     levels = dict(zip(tested, comparison.holm(p), strict=True))
-    return [line(graph, name, claim, trials[name], levels.get(name)) for name, claim in wanted.items()]
+    return [
+        line(graph, name, claim, trials[name], levels.get(name), flaws[name])
+        for name, claim in wanted.items()
+    ]
+
+
+def flaw(graph: Graph, claim: Claim) -> str:
+    """The pre-training that restores worst, if it has not learnt to; nothing is decided then."""
+    gains = {
+        label: min(by_pipeline(graph, label, "psnr_gain", from_files).values())
+        for label in restorations(graph, claim)
+    }
+    label = min(gains, key=gains.__getitem__, default="")
+    return f"psnr_gain: {label} - {LEARNT:g}" if gains and gains[label] < LEARNT else ""
 
 
 def trial(graph: Graph, claim: Claim) -> Trial:
@@ -118,7 +146,9 @@ def shared(graph: Graph, claim: Claim) -> bool:
     return len(counts) == 1 and all(map(alike, claim.arms()))
 
 
-def line(graph: Graph, name: str, claim: Claim, trial: Trial, level: float | None) -> dict[str, str]:
+def line(
+    graph: Graph, name: str, claim: Claim, trial: Trial, level: float | None, flaw: str
+) -> dict[str, str]:
     """The verdict and the difference that it hangs on, with its interval at the claim's level."""
     measured, decided = measured_by(graph, claim), {"verdict": "undecidable"}
     shown = trial.deciding(level or comparison.ALPHA)
@@ -128,7 +158,7 @@ def line(graph: Graph, name: str, claim: Claim, trial: Trial, level: float | Non
         design = "paired" if trial.pairs and paired else "unpaired"
         ends = {kind: trial.interval(each, level) for kind, each in made.items()}
         decided = {
-            "verdict": trial.verdict(level),
+            "verdict": "not learnt" if flaw else trial.verdict(level),
             "p": f"{trial.p:.3g}",
             "level": f"{level:.3g}",
             "design": design,
@@ -141,7 +171,7 @@ def line(graph: Graph, name: str, claim: Claim, trial: Trial, level: float | Non
         "where": claim.where,
         "says": claim.says,
         **decided,
-        "compared": shown.says,
+        "compared": flaw or shown.says,
         "difference": number(shown.made(pairs=False).difference),
         "n": str(repeats(graph, claim)),
         "scale": graph.params.scale,

@@ -159,7 +159,9 @@ def restore(
     spec, seed = measurement.training.spec, measurement.training.seed
     assert spec.corruption is not None
     pictures: dict[str, list[np.ndarray]] = {}
-    found: dict[str, list[Tensor]] = {"psnr": [], "psnr_corrupted": [], "psnr_masked": [], "error": []}
+    found: dict[str, list[Tensor]] = {
+        name: [] for name in ("psnr", "psnr_corrupted", "psnr_gain", "psnr_masked", "error")
+    }
     for batch in batches(images, indices, spec.augment, device):
         drawn = list(zip(alone(batch), generators(batch, seed, "restore"), strict=True))
         where = (
@@ -170,8 +172,10 @@ def restore(
         spoiled = torch.cat([corrupted(one, spec, generator) for one, generator in drawn])
         restored = model(spoiled).float()
         clean = batch.pixels(batch.x)
-        found["psnr"].append(metrics.psnr(clean, batch.pixels(restored)))
-        found["psnr_corrupted"].append(metrics.psnr(clean, batch.pixels(spoiled)))
+        after, before = (metrics.psnr(clean, batch.pixels(each)) for each in (restored, spoiled))
+        found["psnr"].append(after)
+        found["psnr_corrupted"].append(before)
+        found["psnr_gain"].append(after - before)
         found["error"].append((restored - batch.x).square().mean(dim=(1, 2, 3)))
         if where is not None:
             found["psnr_masked"].append(metrics.psnr(clean, batch.pixels(restored), where=where))
