@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.command import answered
+from pipeline.delivered import EXPERIMENT, Delivered, State, file_of, is_file, stories, vouched
 from pipeline.files import hold, holder, write_whole
 from pipeline.graph import RESULTS, Measurement, Training
 
 STORE = "sqlite:///mlflow.db"
-LOCK = RESULTS / ".mlflow.lock"  # held by whoever hands over
-LOOKED = RESULTS / ".mlflow.looked"  # its time: all that was told before it is handed over
 FOLLOWED = "PIPELINE_FOLLOWED"  # set by a process that sees to what the runs below it tell
 EVENTS = "events.jsonl"
 LOOK_SECONDS = 2.0
 DATABASES = ("postgresql", "mysql", "mssql")  # servers that MLflow takes; an address may name the driver, too
 PATIENCE = 10.0  # with a store that takes nothing, once all is told
 BATCH = 500  # metrics in one call; a store takes a thousand at most
+REMEMBERED = 50  # stories that are delivered before the store vouches for them; a kill repeats these
 
 
 class Events:
@@ -154,14 +154,19 @@ def follow() -> subprocess.Popen | None:
     return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
 
 
-def stories() -> list[Path]:
-    return sorted((RESULTS / "runs").glob(f"*/*/*/*/{EVENTS}"))
-
-
 def waits() -> bool:
-    """Whether a story grew after all was handed over; a file's time is a little behind the clock."""
-    looked = LOOKED.stat().st_mtime - 0.02 if LOOKED.exists() else 0.0
-    return any(path.stat().st_mtime > looked for path in stories())
+    """Whether a story is not delivered, as far as that is known without MLflow."""
+    store = masked(uri())
+    memory = Delivered(store)
+    if is_file(store):
+        memory.trust(vouched(store, memory.tag))
+    else:
+        memory.believe()
+    return any(_pending(memory.known))
+
+
+def _pending(known: dict[str, State]) -> Iterator[tuple[str, State]]:
+    return ((story, state) for story, state in stories(EVENTS) if known.get(story) != state)
 
 
 def finish(followers: list[subprocess.Popen | None], *, within: float | None = None) -> None:
@@ -182,59 +187,83 @@ class Store:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.experiments: dict[str, str] = {}
-        self.read: dict[Path, tuple[int, int]] = {}  # size and time of each story, as it was handed over
-        self.runs: dict[Path, tuple[str, int]] = {}  # the MLflow run that tells it, and when it began
-        self.lines: dict[Path, int] = {}  # how many of its lines are told
+        self.runs: dict[str, tuple[str, int]] = {}  # the MLflow run that tells a story, and when it began
+        self.lines: dict[str, int] = {}  # how many of its lines are told
+        self.memory = Delivered(masked(uri()))
+        found = client.get_experiment_by_name(EXPERIMENT)
+        self.vouched = found.tags.get(self.memory.tag) if found else None
+        self.memory.trust(self.vouched)
+        self.read = dict(self.memory.known)  # the state of each story as it was handed over
+        self.ended: dict[str, State] = {}  # handed over, and not remembered yet
+        self.growing: dict[str, State] = {}  # so are these, and more of them is to come
 
-    def hand_over(self) -> None:
-        """All that is new in all stories; one that the store refuses holds no other up."""
+    def hand_over(self, *, last: bool = True) -> None:
+        """All that is new in all stories; one that the store refuses holds no other up.
+
+        A story that still grows is remembered at the last look alone.
+        """
         from mlflow.exceptions import MlflowException
 
         refused = None
-        for path in stories():
-            stat = path.stat()
-            if self.read.get(path) != (stat.st_size, stat.st_mtime_ns):
-                try:
-                    self._tell(path, _told(path))
-                except MlflowException as error:
-                    if error.error_code != "INVALID_PARAMETER_VALUE":
-                        raise
-                    refused = error
-                else:
-                    self.read[path] = (stat.st_size, stat.st_mtime_ns)
+        for story, state in _pending(self.read):
+            told = _told(RESULTS / "runs" / story / EVENTS)
+            try:
+                self._tell(story, told)
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                refused = error
+                continue
+            self.read[story] = self.growing[story] = state
+            if told and "end" in told[-1]:
+                self.ended[story] = self.growing.pop(story)
+            if len(self.ended) >= REMEMBERED:
+                self._remember()
+        if last:
+            self.ended, self.growing = self.ended | self.growing, {}
+        self._remember()
         if refused is not None:
             raise refused
 
-    def _tell(self, path: Path, told: list[dict[str, Any]]) -> None:
+    def _remember(self) -> None:
+        if self.ended or not self.memory.trusted:
+            self.memory.add(self.ended)
+            self.ended = {}
+        if self.vouched != self.memory.digest:
+            experiment = self._experiment(EXPERIMENT)
+            self.client.set_experiment_tag(experiment, self.memory.tag, self.memory.digest)
+            self.vouched, self.memory.trusted = self.memory.digest, True
+
+    def _tell(self, story: str, told: list[dict[str, Any]]) -> None:
         """A metric that the store has is not doubled: its time is a part of it, and the file has the time."""
         from mlflow.entities import Metric
 
         if not told:
             return
-        run_id = self._run(path, told[0])
+        run_id = self._run(story, told[0])
         if run_id is None:
             return
         metrics = [
             Metric(name, value, line["time"], line["metrics"].get("epoch", line["step"]))
-            for line in told[self.lines.get(path, 0) :]
+            for line in told[self.lines.get(story, 0) :]
             if "metrics" in line
             for name, value in line["metrics"].items()
             if name != "epoch"  # what the others of that line are counted by
         ]
         for first in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
-        self.lines[path] = len(told)
+        self.lines[story] = len(told)
         if "end" in told[-1]:
             for file in told[-1]["files"]:
                 if Path(file).exists():
                     self.client.log_artifact(run_id, file)
             self.client.set_terminated(run_id, told[-1]["end"], told[-1]["time"])
 
-    def _run(self, path: Path, begin: dict[str, Any]) -> str | None:
+    def _run(self, story: str, begin: dict[str, Any]) -> str | None:
         """The MLflow run of a story; one that tells an earlier story of the same run gives way to it."""
         header, began = begin["begin"], begin["time"]
-        if self.runs.get(path, ("", 0))[1] == began:
-            return self.runs[path][0]
+        if self.runs.get(story, ("", 0))[1] == began:
+            return self.runs[story][0]
         experiment = self._experiment(header["stage"])
         found = ""
         for old in self.client.search_runs([experiment], f"tags.identity = '{header['identity']}'"):
@@ -249,7 +278,7 @@ class Store:
         elif self.client.get_run(found).info.status != "FINISHED":
             self.client.update_run(found, "RUNNING")
             self._log_params(found, header)
-        self.runs[path], self.lines[path] = (found, began), 0
+        self.runs[story], self.lines[story] = (found, began), 0
         return found
 
     def _begin(self, experiment: str, header: dict[str, Any], began: int) -> str:
@@ -322,6 +351,7 @@ def masked(text: str) -> str:
 def connect() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password in it
     # A server that is away is asked again by `deliver`; MLflow's own patience is of minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -342,16 +372,20 @@ def connect() -> Any:
 
 def deliver(*, until: threading.Event, patience: float) -> None:
     """Hand over until the end and all that is left then; `patience` is for a store that takes nothing."""
+    memory, looked = Delivered(masked(uri())), file_of(masked(uri()), "looked")
+    memory.trust(vouched(memory.store, memory.tag))
     store, fault, ended = None, "", 0.0
     while True:
         last = until.is_set()
         ended = ended or (time.monotonic() if last else 0.0)
         try:
             looking = time.time()
-            store = store or Store(connect())
-            store.hand_over()
-            LOOKED.touch()
-            os.utime(LOOKED, (looking, looking))
+            if store is None and (not memory.trusted or any(_pending(memory.known))):
+                store = Store(connect())
+            if store is not None:
+                store.hand_over(last=last)
+            looked.touch()
+            os.utime(looked, (looking, looking))
             fault = ""
             if last:
                 return
@@ -379,17 +413,18 @@ def _reason(error: Exception) -> str:
 
 def deliver_in_turn(*, until: threading.Event, patience: float) -> None:
     """As `deliver`; while another process hands over, it may do so for this one too, up to the end."""
+    lock_file, looked = (file_of(masked(uri()), kind) for kind in ("lock", "looked"))
     ended = 0.0
     while True:
-        if lock := hold(LOCK):
+        if lock := hold(lock_file):
             with lock:
                 return deliver(until=until, patience=patience)
         if until.is_set():
             ended = ended or time.time()
-            if LOOKED.exists() and LOOKED.stat().st_mtime > ended:
+            if looked.exists() and looked.stat().st_mtime > ended:
                 return None
             if time.time() - ended > patience + LOOK_SECONDS:
-                raise _undelivered(f"{holder(LOCK)} hands over, and does not come to it")
+                raise _undelivered(f"{holder(lock_file)} hands over, and does not come to it")
             time.sleep(0.2)
         until.wait(LOOK_SECONDS)
 

@@ -1,20 +1,23 @@
 """MLflow has every run once, whatever happened to the run or to the store."""
 
 import json
+import shutil
 import sqlite3
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import command, free_port
 
 from pipeline import track
+from pipeline.delivered import Delivered, file_of
 from pipeline.files import hold
 from pipeline.graph import Graph
 from pipeline.papers import places
 from pipeline.params import load
-from pipeline.track import EVENTS, Events, Store, connect, masked, views
+from pipeline.track import EVENTS, STORE, Events, Store, connect, masked, uri, views, waits
 
 SECRET = "mysql://reader:hunter2@db.example.org/runs"
 
@@ -87,6 +90,130 @@ def test_a_run_made_anew_takes_the_place_of_the_old_one(store):
     assert history(store, run) == [(1, 0.7)]
 
 
+def curves(store):
+    """Every curve that MLflow has, by its run's name."""
+    return sorted((run.info.run_name, history(store, run)) for run in stored(store))
+
+
+@pytest.fixture
+def delivered(store):
+    """Three stories that a store has, and the curves that it shows."""
+    for seed in range(3):
+        tell(Graph(load()), metrics={1: 0.5 + seed}, seed=seed)
+    store.hand_over()
+    return curves(store)
+
+
+def forget(store):
+    """All metrics of the store: those that come back were handed over again."""
+    with sqlite3.connect(uri().removeprefix("sqlite:///")) as database:
+        database.execute("delete from metrics")
+
+
+def test_what_a_store_has_is_not_handed_over_again(store, delivered):
+    assert not waits()
+    forget(store)
+    Store(connect()).hand_over()
+    assert [curve for _, curve in curves(store)] == [[], [], []]
+    tell(Graph(load()), metrics={1: 0.9}, seed=1)  # made again: this one alone is new
+    assert waits()
+    Store(connect()).hand_over()
+    assert [curve for _, curve in curves(store)] == [[], [(1, 0.9)], []]
+
+
+def memory_lines(change):
+    """A change of the memory's file, line by line."""
+
+    def damage(folder):
+        path = Delivered(uri()).path
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+    return damage
+
+
+DAMAGES = {
+    "lost": lambda folder: Delivered(uri()).path.unlink(),
+    "empty": memory_lines(lambda lines: []),
+    "half a line": memory_lines(lambda lines: [*lines[:-1], lines[-1][:-9]]),
+    "a line more in its middle": memory_lines(lambda lines: [*lines[:2], lines[1], *lines[2:]]),
+    "an edited line": memory_lines(
+        lambda lines: [lines[0], lines[1].replace(b'"size": ', b'"size": 9'), *lines[2:]]
+    ),
+    "another beginning": memory_lines(lambda lines: [lines[0].replace(b'"id": "', b'"id": "0'), *lines[1:]]),
+    "no text": memory_lines(lambda lines: [b"\xff\x00\n", *lines]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_memory_that_the_store_does_not_vouch_for_leads_to_another_delivery(store, delivered, damage):
+    forget(store)
+    DAMAGES[damage](store)
+    assert waits()
+    Store(connect()).hand_over()
+    assert curves(store) == delivered
+    assert not waits()
+
+
+def test_another_store_gets_every_story_and_the_first_one_stays_known(store, delivered, monkeypatch):
+    first = uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", first.replace("mlflow.db", "other.db"))
+    assert waits()
+    other = Store(connect())
+    other.hand_over()
+    assert curves(other) == delivered
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", first)
+    assert not waits()
+
+
+def test_a_store_that_was_deleted_or_restored_gets_what_it_lacks(tracked):
+    database, backup = tracked / "mlflow.db", tracked / "backup.db"
+    count = "select count(*) from runs where status = 'FINISHED'"
+    deliver = (sys.executable, "-m", "pipeline.track")
+    for seed in range(3):
+        tell(Graph(load()), metrics={1: 0.5}, seed=seed)
+        command(*deliver, folder=tracked)
+        if seed == 1:
+            shutil.copy(database, backup)
+    shutil.copy(backup, database)
+    assert waits()
+    command(*deliver, folder=tracked)
+    assert sqlite3.connect(database).execute(count).fetchone() == (3,)
+    database.unlink()
+    assert waits()
+    command(*deliver, folder=tracked)
+    assert sqlite3.connect(database).execute(count).fetchone() == (3,)
+
+
+def test_a_story_that_was_remembered_and_not_vouched_for_is_handed_over_again_alone(store, delivered):
+    training = tell(Graph(load()), metrics={1: 0.9}, seed=3)
+    stat = (training.folder / EVENTS).stat()
+    memory = Delivered(uri())
+    memory.believe()
+    memory.add({training.identity: (stat.st_size, stat.st_mtime_ns)})  # killed before it said so to the store
+    forget(store)
+    Store(connect()).hand_over()
+    assert [curve for _, curve in curves(store)] == [[], [], [], [(1, 0.9)]]
+
+
+def test_with_everything_delivered_mlflow_is_not_even_imported(store, delivered):
+    code = (
+        "import sys, threading; from pipeline import track; e = threading.Event(); e.set(); "
+        "track.deliver(until=e, patience=0); print(track.waits(), 'mlflow' in sys.modules)"
+    )
+    words = (sys.executable, "-c", code)
+    assert command(*words, folder=Path.cwd()).stdout.split() == ["False", "False"]
+    tell(Graph(load()), metrics={1: 0.9}, seed=3)
+    assert command(*words, folder=Path.cwd()).stdout.split() == ["False", "True"]
+
+
+def test_who_hands_over_to_another_store_does_not_do_so_for_this_one(tracked):
+    tell(Graph(load()), metrics={1: 0.5})
+    with hold(file_of("sqlite:///other.db", "lock")):
+        command(sys.executable, "-m", "pipeline.track", folder=tracked)
+    with sqlite3.connect(tracked / "mlflow.db") as database:
+        assert database.execute("select key, step, value from metrics").fetchall() == [("loss", 1, 0.5)]
+
+
 def test_a_story_cut_off_in_the_middle_of_a_line_is_told_as_far_as_it_goes(store):
     graph = Graph(load())
     training = tell(graph, metrics={1: 0.5, 2: 0.4}, end=None)
@@ -131,7 +258,7 @@ def test_a_following_process_ends_with_the_one_that_it_follows(tracked):
     code = "from pipeline.track import follow; import os; follow(); os._exit(9)"
     done = command(sys.executable, "-c", code, folder=tracked, check=False)  # returns when both have ended
     assert done.returncode == 9
-    lock = hold(track.LOCK)
+    lock = hold(file_of(STORE, "lock"))
     assert lock is not None
     lock.close()
 
