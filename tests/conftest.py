@@ -197,3 +197,16 @@ def free_port() -> int:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return bound.getsockname()[1]
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A free port that stays so for one server, which sets SO_REUSEADDR, as uvicorn does.
+
+    A port that is only known to have been free may become the near end of any connection on this machine,
+    and keeps a server off it, also for the minute after that connection was closed.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import command, free_port
+from conftest import command, free_port, reserved_port
 
 from pipeline.files import read_json, sha256
 
@@ -22,30 +22,25 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 @contextmanager
 def serving(folder: Path, *words: str):
     """MLflow's own server, as a user starts it; its address."""
-    port = free_port()
-    call = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        *words,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    with (folder / "server.log").open("w") as log:
+    with reserved_port() as port, (folder / "server.log").open("w") as log:
+        where = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
         server = subprocess.Popen(
-            call, cwd=folder, env={**os.environ, **QUIET}, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "mlflow", *words, *where],
+            cwd=folder,
+            env={**os.environ, **QUIET},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: urllib.request.urlopen(f"{address}/health").status == 200, log=folder / "server.log")
-        yield address
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
+        address = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(
+                lambda: urllib.request.urlopen(f"{address}/health").status == 200, log=folder / "server.log"
+            )
+            yield address
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait()
 
 
 def wait_for(ready, *, log: Path, seconds: float = 120.0) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from conftest import reserved_port
+
 from torture import Fault
 
 TRACK = (sys.executable, "-m", "pipeline.track")
@@ -149,50 +151,41 @@ def store_full(place: Path, times: int, chance: Random) -> Iterator[str]:
 
 
 def server_down(place: Path, times: int, chance: Random) -> Iterator[str]:
-    """A run that ends without its server; then one during which the server goes and comes back."""
-    from torture.interruption import done, start
+    """A run that ends without its server; then the server comes back, and all is delivered."""
+    with reserved_port() as port:
+        for _ in range(times):
+            yield _without_server(place, port)
 
-    database, port = place / "server.db", chance.randrange(20_000, 60_000)
+
+def _without_server(place: Path, port: int) -> str:
+    from torture.interruption import kill, start
+
+    database = place / "server.db"
     address = {"MLFLOW_TRACKING_URI": f"http://reader:hunter2@127.0.0.1:{port}"}
-    server = (
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    )
-    server = (
-        *server,
-        "--backend-store-uri",
-        f"sqlite:///{database}",
-        "--artifacts-destination",
-        str(place / "kept"),
-    )
-    for _ in range(times):
-        database.unlink(missing_ok=True)
-        shutil.rmtree(place / "results", ignore_errors=True)
-        run = teller(place, 0, 200, **address)
-        said = run.communicate()[0]
-        if run.returncode or "NOT DELIVERED" not in said or "hunter2" in said:
-            yield f"the run ended with {run.returncode}, and this was said: {said}"
-            continue
-        process = start(place, *server)
-        try:
-            for _ in range(10):
-                said = done(place, *TRACK, check=False, **address)
-                if "NOT DELIVERED" not in said:
-                    break
-                time.sleep(1)
-        finally:
-            from torture.interruption import kill
-
-            kill(process, alone=False)
-        yield undelivered(database, runs=1, steps=200)
+    words = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+    places = (f"sqlite:///{database}", "--artifacts-destination", str(place / "kept"))
+    database.unlink(missing_ok=True)
+    shutil.rmtree(place / "results", ignore_errors=True)
+    run = teller(place, 0, 200, **address)
+    said = run.communicate()[0]
+    if run.returncode or "NOT DELIVERED" not in said or "hunter2" in said:
+        return f"the run ended with {run.returncode}, and this was said: {said}"
+    server = start(place, sys.executable, "-m", "mlflow", "server", *words, "--backend-store-uri", *places)
+    try:
+        for _ in range(10):
+            track = start(place, *TRACK, **address)
+            said = track.communicate()[0]
+            if not track.returncode or server.poll() is not None:
+                break
+            time.sleep(1)
+    finally:
+        alive = server.poll() is None
+        kill(server, alone=False)
+    if not alive:
+        return f"the server ended: {server.communicate()[0][-600:]}"
+    if track.returncode or "hunter2" in said:
+        return f"`pipeline.track` ended with {track.returncode}, and this was said: {said}"
+    return undelivered(database, runs=1, steps=200)
 
 
 FAULTS = {
