@@ -104,10 +104,9 @@ def test_small_blocks_are_counted_by_the_unlabelled_set_itself(params):
 
 
 def test_a_repeat_begins_with_the_pretraining_of_its_seed_where_there_is_one(params):
-    three = changed(params, "pretrain", FULL, repeats=3)
-    three = dataclasses.replace(three, scale="paper")
-    assert Graph(three).training("finetune", FINE, 2).start.seed == 2
-    assert Graph(dataclasses.replace(params, scale="paper")).training("finetune", FINE, 2).start.seed == 0
+    for repeats, start in ((3, 2), (1, 0)):
+        own = dataclasses.replace(changed(params, "pretrain", FULL, repeats=repeats), scale="paper")
+        assert Graph(own).training("finetune", FINE, 2).start.seed == start
 
 
 def test_a_path_leads_back_to_its_work(params):
