@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import comparison
 from pipeline.command import run_rendering
-from pipeline.comparison import Contrast, Trial
+from pipeline.comparison import Contrast, Decision
 from pipeline.files import read_lines, write_lines
 from pipeline.graph import Graph, Measurement
 from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, papers, target
@@ -106,13 +106,13 @@ def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, s
     """
     every = paper_of(paper).claims
     wanted = tried(graph, paper) if partly else every
-    trials = {name: trial(graph, claim) for name, claim in wanted.items()}
+    decisions = {name: decision(graph, claim) for name, claim in wanted.items()}
     tested = [name for name, claim in every.items() if decidable(graph, claim)]
     flaws = {name: flaw(graph, claim) for name, claim in wanted.items()}
-    p = [trials[name].p if name in wanted and not flaws[name] else 1.0 for name in tested]
+    p = [decisions[name].p if name in wanted and not flaws[name] else 1.0 for name in tested]
     levels = dict(zip(tested, comparison.holm(p), strict=True))
     return [
-        line(graph, name, claim, trials[name], levels.get(name), flaws[name])
+        line(graph, name, claim, decisions[name], levels.get(name), flaws[name])
         for name, claim in wanted.items()
     ]
 
@@ -127,12 +127,12 @@ def flaw(graph: Graph, claim: Claim) -> str:
     return f"psnr_gain: {label} - {LEARNT:g}" if gains and gains[label] < LEARNT else ""
 
 
-def trial(graph: Graph, claim: Claim) -> Trial:
+def decision(graph: Graph, claim: Claim) -> Decision:
     def values(label: str, metric: str) -> list[float]:
         return list(by_pipeline(graph, label, metric, from_files).values())
 
     contrasts = TESTS[claim.test.name](claim.test.options, values)
-    return Trial(contrasts=contrasts, pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS)
+    return Decision(contrasts=contrasts, pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS)
 
 
 def shared(graph: Graph, claim: Claim) -> bool:
@@ -147,19 +147,19 @@ def shared(graph: Graph, claim: Claim) -> bool:
 
 
 def line(
-    graph: Graph, name: str, claim: Claim, trial: Trial, level: float | None, flaw: str
+    graph: Graph, name: str, claim: Claim, decision: Decision, level: float | None, flaw: str
 ) -> dict[str, str]:
     """The verdict and the difference that it hangs on, with its interval at the claim's level."""
     measured, decided = measured_by(graph, claim), {"verdict": "undecidable"}
-    shown = trial.deciding(level or comparison.ALPHA)
+    shown = decision.deciding(level or comparison.ALPHA)
     if level is not None:
-        paired = shared(graph, claim) and shown in trial.contrasts
+        paired = shared(graph, claim) and shown in decision.contrasts
         made = {"unpaired": shown.made(pairs=False)} | ({"paired": shown.made(pairs=True)} if paired else {})
-        design = "paired" if trial.pairs and paired else "unpaired"
-        ends = {kind: trial.interval(each, level) for kind, each in made.items()}
+        design = "paired" if decision.pairs and paired else "unpaired"
+        ends = {kind: decision.interval(each, level) for kind, each in made.items()}
         decided = {
-            "verdict": "not learnt" if flaw else trial.verdict(level),
-            "p": f"{trial.p:.3g}",
+            "verdict": "not learnt" if flaw else decision.verdict(level),
+            "p": f"{decision.p:.3g}",
             "level": f"{level:.3g}",
             "design": design,
             **dict(zip(("low", "high"), map(number, ends[design]), strict=True)),

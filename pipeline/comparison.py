@@ -82,7 +82,7 @@ class Contrast:
 
 
 @dataclass(kw_only=True)
-class Trial:
+class Decision:
     """All of a claim's contrasts have to lie above 0; any one below 0 refutes it."""
 
     contrasts: list[Contrast]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import claims
-from pipeline.claims import TESTS, decidable, lines, trial
-from pipeline.comparison import ALPHA, Contrast, Trial, holm
+from pipeline.claims import TESTS, decidable, decision, lines
+from pipeline.comparison import ALPHA, Contrast, Decision, holm
 from pipeline.files import read_lines
 from pipeline.graph import Graph
 from pipeline.papers import Above, Best, Close, Concordant, Gain, Order, papers
@@ -30,7 +30,7 @@ def values(label, metric):
 
 
 def tried(test, options, values=values, *, pairs=False):
-    return Trial(contrasts=TESTS[test](options, values), pairs=pairs)
+    return Decision(contrasts=TESTS[test](options, values), pairs=pairs)
 
 
 def decided(test, options, values=values):
@@ -174,9 +174,9 @@ def family(runs):
         ("best", Best(metric="m", of="0", than=("9", "10"))),
         ("concordant", Concordant(metrics=("m", "m"), of=(("1", "11"), ("3", "5")))),
     ]
-    trials = [tried(*each, lambda run, metric: runs[int(run)]) for each in said]
-    levels = holm([each.p for each in trials])
-    return [each.verdict(level) for each, level in zip(trials, levels, strict=True)]
+    decisions = [tried(*each, lambda run, metric: runs[int(run)]) for each in said]
+    levels = holm([each.p for each in decisions])
+    return [each.verdict(level) for each, level in zip(decisions, levels, strict=True)]
 
 
 @pytest.mark.parametrize("n", [3, 10])
@@ -244,7 +244,7 @@ def test_runs_that_share_seeds_labels_and_order_are_compared_in_pairs_from_ten_s
     def decided(params):
         graph = Graph(params)
         measured(graph, claim, error)
-        found = trial(graph, claim)
+        found = decision(graph, claim)
         return found.pairs, found.verdict(ALPHA)
 
     assert decided(params) == (True, "confirmed")
@@ -296,7 +296,7 @@ def test_one_seed_leaves_a_claim_undecidable_and_says_so_in_its_line(workplace):
 
 
 def test_a_contrast_without_any_spread_is_a_point():
-    point = Trial(contrasts=[Contrast(says="", samples=([2.0, 2.0], [-1.0, -1.0, -1.0]))], pairs=False)
+    point = Decision(contrasts=[Contrast(says="", samples=([2.0, 2.0], [-1.0, -1.0, -1.0]))], pairs=False)
     assert point.verdict(ALPHA) == "confirmed"
     assert point.interval(point.deciding(ALPHA).made(pairs=False), ALPHA) == (1, 1)
     assert (

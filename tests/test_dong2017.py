@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, relu
 
 from pipeline.claims import TESTS
-from pipeline.comparison import ALPHA, Trial
+from pipeline.comparison import ALPHA, Decision
 from pipeline.corrupt import MASKS, small_blocks_mask
 from pipeline.data import Batch, open_manifest
 from pipeline.drawings.dong import by_layer
@@ -441,7 +441,7 @@ def test_ours_stand_alone_where_the_paper_prints_nothing_in_a_table():
 def test_a_claim_may_be_that_one_lies_below_or_above_by_so_much(test, options, said):
     runs = {"a": [30.0, 30.1, 29.9], "b": [29.0, 29.1, 28.9]}
     found = TESTS[test](options, lambda label, metric: runs[label])
-    assert Trial(contrasts=found, pairs=False).verdict(ALPHA) == said
+    assert Decision(contrasts=found, pairs=False).verdict(ALPHA) == said
 
 
 def test_what_is_restored_is_compared_where_every_loss_looks():

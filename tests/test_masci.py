@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, pad
 
 from pipeline import filters
 from pipeline.claims import TESTS
-from pipeline.comparison import ALPHA, Trial
+from pipeline.comparison import ALPHA, Decision
 from pipeline.corrupt import binomial
 from pipeline.data import Batch, Batches, Images, open_manifest
 from pipeline.drawings.masci import sheet
@@ -335,7 +335,7 @@ def test_the_svm_learns_from_training_images_alone(digits):
 def test_close_is_confirmed_where_the_whole_interval_lies_within_the_margin(first, second, said):
     options = CLAIMS["close"](metric="trivial", of=("one", "other"), within=10.0)
     found = TESTS["close"](options, lambda label, metric: first if label == "one" else second)
-    assert Trial(contrasts=found, pairs=False).verdict(ALPHA) == said
+    assert Decision(contrasts=found, pairs=False).verdict(ALPHA) == said
 
 
 @pytest.mark.parametrize(
