@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets import SOURCES
-from pipeline.params import STAGES, Dataset, Params, Protocol, Run
+from pipeline.params import STAGES, Dataset, Params, Protocol, Run, of_seed
 from pipeline.typed import Choice, nearest, plain
 
 DATA = Path("data")
@@ -217,7 +217,7 @@ class Graph:
         )
 
     def _training(self, stage: str, name: str, seed: int) -> Training:
-        run = self.params.runs(stage)[name]
+        run = of_seed(self.params.runs(stage)[name], seed, f"{stage}.{name}")
         spec, shards, start = self._capped(run, stage), self.shards(run.data.set), None
         if run.start is not None:
             repeats = self._capped(self.params.pretrain[run.start], "pretrain").repeats
@@ -262,6 +262,7 @@ class Graph:
             "batch": least(run.batch, cap.batch),
             "repeats": least(run.repeats, cap.repeats),
             "corruption": self._counted(run),
+            "search": {},  # what might be tried is no part of what is done
         }
         if run.schedule.name == "steps" and run.epochs:
             at = tuple(epoch * epochs / run.epochs for epoch in run.schedule.options.at)

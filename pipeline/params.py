@@ -7,11 +7,11 @@ a run's key, so that a new option leaves the keys of all older runs as they are.
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pipeline import notation, typed
 from pipeline.datasets import SOURCES
-from pipeline.typed import Choice, choice, nearest
+from pipeline.typed import Choice, choice, nearest, plain
 
 PARAMS = Path("params.yaml")
 STAGES = ("pretrain", "finetune")  # the stages that train, in their order
@@ -426,6 +426,8 @@ class Run:
     clip: float | None = None  # the largest norm of a gradient
     repeats: int  # seeds, or folds, or draws of labels
     evaluate: tuple[str, ...]  # the protocols that measure it
+    search: dict[str, tuple[int | float | str, ...]] = field(default_factory=dict)  # values to be tried
+    tuned: dict[str, tuple[int | float | str, ...]] = field(default_factory=dict)  # setting -> a value a seed
 
     def __post_init__(self) -> None:
         if bool(self.start) != bool(self.transfer):
@@ -451,6 +453,26 @@ class Run:
         ):
             if value < least:
                 raise ValueError(f"{name} is {value}; at least {least} is wanted")
+
+
+def put(document: dict[str, Any], setting: str, value: Any, where: str) -> None:
+    """Write a value of a run where params.yaml nests it: optimiser.adam.lr, batch, …"""
+    *parents, last = setting.split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise ValueError(f"{where}.{setting}: {parent} is {document!r}, and has no parts")
+    document[last] = value
+
+
+def of_seed(run: Run, seed: int, where: str) -> Run:
+    """The run with the values that were tuned for this seed, or fold."""
+    document = plain(run)
+    for setting, values in document.pop("tuned", {}).items():
+        if seed >= len(values):
+            raise ValueError(f"{where}.tuned.{setting} has {len(values)} values; seed {seed} lacks one")
+        put(document, setting, values[seed], where)
+    return typed.build(Run, document, where) if run.tuned else run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pipeline import track
 from pipeline.command import answered, begun
 from pipeline.files import read_json, read_lines, write_lines
 from pipeline.graph import RESULTS, Graph
-from pipeline.params import STAGES, Params, Run, check
+from pipeline.params import STAGES, Params, Run, check, put
 from pipeline.table import grid
 from pipeline.typed import build, plain
 
@@ -53,14 +53,9 @@ def varied(params: Params, trial: Trial) -> Params:
     Graph(params).training(trial.stage, trial.name, trial.seed)  # or it says what is misspelt
     where, runs = f"{trial.stage}.{trial.name}", params.runs(trial.stage)
     document = plain(runs[trial.name])
-    *parents, last = trial.setting.split(".")
-    inner = document
-    for parent in parents:
-        inner = inner.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ValueError(f"{where}.{trial.setting}: {parent} is {inner!r}, and has no parts")
+    document.get("tuned", {}).pop(trial.setting, None)
     try:
-        inner[last] = yaml.safe_load(trial.value)
+        put(document, trial.setting, yaml.safe_load(trial.value), where)
     except yaml.YAMLError:
         raise ValueError(f"{where}.{trial.setting}: {trial.value!r} is no value of YAML") from None
     document["data"] |= {"holdout": trial.holdout}
@@ -129,39 +124,91 @@ def shown(lines: list[dict[str, Any]]) -> str:
 
 
 def search(params: Params, label: str, setting: str, values: list[str], *, seeds: int, holdout: int) -> str:
+    return shown(trials(params, label, setting, values, seeds=seeds, holdout=holdout))
+
+
+def tune(params: Params, label: str, *, seeds: int | None, holdout: int) -> str:
+    """The settings under a run's `search`, one after the other, each at the best of those before it."""
+    stage, name = named(label)
+    trained = Graph(params).trainings(stage, name)
+    folds, grids = trained[0].spec.data.fold, params.runs(stage)[name].search
+    if not grids:
+        raise ValueError(f"{label} has no 'search' in params.yaml; give it a setting and values to try")
+    said, taken = [], dict[str, Any]()
+    for setting, listed in grids.items():
+        values = [yaml.safe_dump(value).splitlines()[0] for value in listed]
+        count = seeds or (len(trained) if folds else 1)
+        lines = trials(params, label, setting, values, seeds=count, holdout=holdout)
+        said.append(shown(lines))
+        document = plain(params.runs(stage)[name])
+        if folds:
+            taken[setting] = [best([line for line in lines if line["seed"] == seed]) for seed in range(count)]
+            document.setdefault("tuned", {})[setting] = taken[setting]
+        else:
+            taken[setting] = best(lines)
+            put(document, setting, taken[setting], label)
+        other: dict[str, Any] = {stage: params.runs(stage) | {name: build(Run, document, label)}}
+        params = replace(params, **other)
+    chosen = {"tuned": taken} if folds else taken
+    flow = None if folds else False  # lists in a line
+    return "\n".join([*said, yaml.safe_dump(chosen, sort_keys=False, default_flow_style=flow)])
+
+
+def best(lines: list[dict[str, Any]]) -> Any:
+    """The value with the best mean score, as params.yaml would read it."""
+    scores: dict[str, list[float]] = {}
+    for line in lines:
+        scores.setdefault(line["value"], []).append(float(line["score"]))
+    sign = -1 if lines[0]["metric"] == "error" else 1
+    return yaml.safe_load(max(scores, key=lambda value: sign * statistics.fmean(scores[value])))
+
+
+def named(label: str) -> tuple[str, str]:
     stage, _, name = label.partition(".")
     if stage not in STAGES or not name:
         raise ValueError(f"{label!r} is not STAGE.RUN, as in finetune.cifar10-ours")
-    trials = [Trial(stage, name, setting, value, seed, holdout) for value in values for seed in range(seeds)]
-    graphs = [Graph(varied(params, each)) for each in trials]  # what is wrong is said before the first begins
+    return stage, name
+
+
+def trials(
+    params: Params, label: str, setting: str, values: list[str], *, seeds: int, holdout: int
+) -> list[dict[str, Any]]:
+    stage, name = named(label)
+    tries = [Trial(stage, name, setting, value, seed, holdout) for value in values for seed in range(seeds)]
+    graphs = [Graph(varied(params, each)) for each in tries]  # what is wrong is said before the first begins
     lines: list[dict[str, Any]] = []
     follower = track.follow()
     os.environ[track.FOLLOWED] = "by search"
     try:
-        for graph, trial in zip(graphs, trials, strict=True):
+        for graph, trial in zip(graphs, tries, strict=True):
             lines.append(tried(graph, trial))
             keep(RESULTS / "search" / f"{label}.csv", lines)
     finally:
         track.finish([follower])
-    return shown(lines)
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.search", description=__doc__.split("\n")[0])
     parser.add_argument("run", help="STAGE.RUN, as in finetune.cifar10-ours")
-    parser.add_argument("setting", help="as params.yaml nests it: optimiser.adam.lr, batch, …")
-    parser.add_argument("values", nargs="+", help="each as params.yaml would have it")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("setting", nargs="?", help="optimiser.adam.lr, batch, …; all under the run's search")
+    parser.add_argument("values", nargs="*", help="each as params.yaml would have it; those under search")
+    parser.add_argument("--seeds", type=int, help="1; of folds all")
     parser.add_argument("--holdout", type=int, default=2000, help="training images that are kept apart")
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
     given = parser.parse_args()
 
     def act() -> None:
-        params = begun(given.scale)
-        print(
-            search(params, given.run, given.setting, given.values, seeds=given.seeds, holdout=given.holdout),
-            end="",
-        )
+        params, apart = begun(given.scale), given.holdout
+        if given.setting is None:
+            found = tune(params, given.run, seeds=given.seeds, holdout=apart)
+        elif not given.values:
+            raise ValueError(f"{given.setting} has no value to be tried; give it some behind it")
+        else:
+            found = search(
+                params, given.run, given.setting, given.values, seeds=given.seeds or 1, holdout=apart
+            )
+        print(found, end="")
 
     sys.exit(answered(f"search {given.run}", act))
 

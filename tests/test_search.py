@@ -8,7 +8,7 @@ from conftest import both, set_params
 
 from pipeline.graph import Graph
 from pipeline.params import load
-from pipeline.search import Trial, search, varied
+from pipeline.search import Trial, search, tune, varied
 from pipeline.shard import shard
 
 RUN = "finetune.cifar10-gaussian"
@@ -97,3 +97,66 @@ def test_nothing_but_the_setting_and_what_it_is_measured_on_changes(workplace):
         assert getattr(after, each) == getattr(before, each)
     assert other.pretrain == params.pretrain
     assert params.finetune["cifar10-gaussian"].init == "gaussian"
+
+
+def test_a_runs_own_settings_are_tried_one_after_the_other_at_the_best_before(trained_on, lines, workplace):
+    grid = {"optimiser.adam.lr": [1.0e-9, 1.0e-2], "epochs": [2, 3]}
+    set_params(workplace, **{"finetune__cifar10-gaussian__search": grid})
+    said = tune(load(), RUN, seeds=1, holdout=64)
+    found = lines()
+    assert [(line["setting"], line["value"]) for line in found] == [
+        ("optimiser.adam.lr", "1.0e-09"), ("optimiser.adam.lr", "0.01"), ("epochs", "2"), ("epochs", "3"),
+    ]  # fmt: skip
+    set_params(workplace, **{"finetune__cifar10-gaussian__optimiser": {"adam": {"lr": 1.0e-2}}})
+    after = Graph(varied(load(), Trial("finetune", "cifar10-gaussian", "epochs", "2", 0, 64)))
+    assert found[2]["key"] == after.training("finetune", "cifar10-gaussian", 0).key
+    best = max(found[2:], key=lambda line: float(line["score"]))["value"]
+    assert said.splitlines()[-2:] == ["optimiser.adam.lr: 0.01", f"epochs: {best}"]
+
+
+def test_every_fold_has_a_search_and_a_value_of_its_own(workplace):
+    lr = "optimiser.adam.lr"
+    set_params(
+        workplace, scales__smoke__repeats=2, **{"finetune__stl10-gaussian__search": {lr: [1.0e-2, 1.0e-9]}}
+    )
+    shard(Graph(load()).shards("stl10"))
+    said = tune(load(), "finetune.stl10-gaussian", seeds=None, holdout=16)
+    with (workplace / "results/search/finetune.stl10-gaussian.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [line["seed"] for line in found] == ["0", "1", "0", "1"]
+    best = [
+        max((line for line in found if line["seed"] == seed), key=lambda line: float(line["score"]))["value"]
+        for seed in "01"
+    ]
+    assert said.splitlines()[-2:] == ["tuned:", f"  {lr}: [{', '.join(best)}]"]
+
+
+def test_a_tuned_setting_has_a_value_for_each_seed_and_moves_no_other_key(workplace):
+    run, lr = "finetune__stl10-gaussian", "optimiser.adam.lr"
+    before = [Graph(load()).training("finetune", "stl10-gaussian", seed) for seed in (0, 1)]
+    set_params(workplace, **{f"{run}__tuned": {lr: [1.0e-4, 5.0e-3]}, f"{run}__search": {lr: [1.0e-3]}})
+    graph = Graph(load())
+    after = [graph.training("finetune", "stl10-gaussian", seed) for seed in (0, 1)]
+    assert [each.spec.optimiser.options.lr for each in after] == [1.0e-4, 5.0e-3]
+    assert after[0] == before[0]  # 1.0e-4 is what it had
+    assert after[1].key != before[1].key
+    with pytest.raises(ValueError, match=r"tuned.optimiser.adam.lr has 2 values; seed 2 lacks one"):
+        graph.training("finetune", "stl10-gaussian", 2)
+
+
+def test_a_run_that_names_no_settings_is_refused_with_the_way_out(workplace):
+    with pytest.raises(
+        ValueError, match="has no 'search' in params.yaml; give it a setting and values to try"
+    ):
+        tune(load(), RUN, seeds=1, holdout=8)
+
+
+def test_every_value_that_params_yaml_would_try_can_be_trained():
+    params, seen = load(), set()
+    for stage in ("pretrain", "finetune"):
+        for name, run in params.runs(stage).items():
+            for setting, values in run.search.items():
+                for value in values:
+                    varied(params, Trial(stage, name, setting, str(value), 0, 16))
+                    seen.add((name, setting))
+    assert seen

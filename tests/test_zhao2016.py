@@ -559,6 +559,40 @@ def test_the_runs_have_the_papers_own_settings():
     assert len(graph.trainings("finetune", "stl10-swwae")) == 10
 
 
+def test_what_the_paper_tunes_by_validation_has_values_to_be_tried_for_each_number_of_labels_and_fold():
+    runs, rate = load().finetune, "optimiser.adam.lr"
+    lambdas = {"objective.swwae.l2rec", "objective.swwae.l2m"}
+    for count in (100, 600, 1000, 3000):
+        for name, settings in (
+            ("swwae", lambdas),
+            ("swwae-dropout", lambdas),
+            ("swwae-validated", lambdas),
+            ("no-l2m-validated", {"objective.swwae.l2rec"}),
+            ("l1-validated", {"objective.swwae.l1"}),
+            ("conv-dropout-validated", {"objective.swwae.conv_dropout"}),
+            ("plain", set()),
+            ("sfx-validated", set()),
+            *([("pretr-validated", set())] if count > 100 else []),
+        ):
+            assert set(runs[f"mnist-{count}-{name}"].search) == settings | {rate}, name
+    assert set(runs["stl10-swwae"].search) == lambdas | {rate}
+    assert runs["stl10-swwae"].data.fold
+    for name in (
+        "stl10-plain",
+        "svhn-1000-plain",
+        "svhn-1000-swwae-dropout",
+        "cifar10-swwae",
+        "cifar10-plain",
+    ):
+        assert set(runs[name].search) == {rate}, name  # the paper gives SVHN's and CIFAR's lambdas
+
+
+def test_the_l1_penalty_is_no_part_of_the_loss_that_one_would_not_notice():
+    """0.01 was 0.25 % of it where the training begins."""
+    for count in (100, 600, 1000, 3000):
+        assert load().finetune[f"mnist-{count}-l1-validated"].objective.options.l1 >= 0.03
+
+
 def test_the_networks_have_the_papers_shapes():
     shapes = {}
     for name in ("mnist-100-swwae", "svhn-1000-swwae", "stl10-swwae", "cifar10-swwae"):
