@@ -31,6 +31,7 @@ def balanced(
     if len(options.weights) > 1:
         return spec
     norm, losses = zhang.NORMS[options.norm], []
+    model.eval()  # as a frozen head learns; dropout would change the maps and their weights
     with torch.no_grad():
         for step in range(min(BATCHES, batches.steps)):
             generator = torch.Generator(device).manual_seed(chance(seed, step, "balance"))

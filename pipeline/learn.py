@@ -116,10 +116,11 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
     initialise(
         model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
     )
-    for part in training.spec.freeze:
-        if not hasattr(model, part):
-            names = ", ".join(name for name, _ in model.named_children())
-            raise ValueError(f"{training.label}.freeze names {part!r}; its network has {names}")
+    for key in ("freeze", "clip_each"):
+        for part in getattr(training.spec, key):
+            if not hasattr(model, part):
+                names = ", ".join(name for name, _ in model.named_children())
+                raise ValueError(f"{training.label}.{key} names {part!r}; its network has {names}")
     if training.spec.weights is not None:
         _take_weights(model, Path(training.spec.weights), manifest, where=f"{training.label}.weights")
     if training.start is not None:

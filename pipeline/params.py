@@ -424,6 +424,7 @@ class Run:
     epochs: int
     batch: int
     clip: float | None = None  # the largest norm of a gradient
+    clip_each: tuple[str, ...] = ()  # the parts whose children learn independently, each with its own norm
     repeats: int  # seeds, or folds, or draws of labels
     evaluate: tuple[str, ...]  # the protocols that measure it
     search: dict[str, tuple[int | float | str, ...]] = field(default_factory=dict)  # values to be tried
@@ -441,6 +442,8 @@ class Run:
             raise ValueError("'warmup' is for the parts that a run takes over: give it 'start'")
         if self.warmup and not 0 < self.warmup <= self.epochs:
             raise ValueError(f"warmup is {self.warmup}; 0 to {self.epochs}, the epochs, are allowed")
+        if self.clip_each and self.clip is None:
+            raise ValueError("'clip_each' says whose norms are apart: give the run a 'clip'")
         if not 0 < self.corrupted <= 1:
             raise ValueError(f"corrupted is {self.corrupted}; it is a chance, above 0 and up to 1")
         if self.corrupted < 1 and self.corruption is None:

@@ -98,7 +98,8 @@ def fit(
             share = len(batch.index) / batch.whole
             loss, stop = ranks.shared(loss.detach(), parameters, share, stop=bool(stopping))
             if spec.clip is not None:
-                nn.utils.clip_grad_norm_(parameters, spec.clip)
+                for group in clipped_together(model, spec):
+                    nn.utils.clip_grad_norm_(group, spec.clip)
             optimiser.step(rate)
             unread.append(loss)
             state.step += 1
@@ -123,6 +124,13 @@ def fit(
             f"the weights are not finite after step {total}; a lower lr, or engine.precision: fp32"
         )
     return state
+
+
+def clipped_together(model: nn.Module, spec: Run) -> list[list[nn.Parameter]]:
+    """Parameters whose gradients share a norm: those of each child of `clip_each`, and all others."""
+    apart = [list(child.parameters()) for part in spec.clip_each for child in getattr(model, part).children()]
+    taken = {id(parameter) for group in apart for parameter in group}
+    return [*apart, [parameter for parameter in model.parameters() if id(parameter) not in taken]]
 
 
 def at_rest(spec: Run, epoch: int) -> set[str]:

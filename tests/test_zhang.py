@@ -1,13 +1,14 @@
 """zhang2016: decoding pathways restore what the classification network keeps, and touch nothing else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import set_params
 
-from pipeline.balance import balance
+from pipeline.balance import balance, balanced
 from pipeline.data import (
     Batch,
     Boxes,
@@ -28,6 +29,8 @@ from pipeline.objectives import LOSSES, restoration
 from pipeline.papers import papers
 from pipeline.params import Augment, load
 from pipeline.shard import resized, shard
+from pipeline.train import fit
+from pipeline.typed import Choice
 
 TABLE_S1 = (1e-4, 1e-12, 1e-12, 1e-12, 1e-10)
 AS_MEANS = (7.53, 4.0e-7, 2.0e-7, 1.0e-7, 5.0e-6)
@@ -120,6 +123,61 @@ def test_the_command_prints_the_weights_that_the_training_takes(ready, capsys):
     assert printed == f"weights: [{', '.join(f'{each:.3e}' for each in taken)}]  # norm: mean\n"
     with pytest.raises(ValueError, match="has the objective 'classify'"):
         balance(Graph(load()), "pretrain.vgg", 0)
+
+
+def test_losses_are_balanced_as_the_frozen_head_makes_them_without_dropout(ready):
+    """In training a frozen head is in eval mode: a weight measured with dropout would belong to other maps."""
+    shard(Graph(load()).shards("imagenet-square"))
+    learn(Graph(load()), "pretrain", "alexnet", 0)
+    training = Graph(load()).training("pretrain", "alexnet-sae-layerwise", 0)
+    manifest = open_manifest(training.shards.manifest, "train")
+    held = Images(manifest, stream_above_gb=8)
+    batches = Batches(held, np.arange(manifest.count), training.spec.augment, batch=16, seed=0)
+    model, losses = beginning(training, manifest), []
+    found = balanced(model, batches, training.spec, seed=0, device=torch.device("cpu")).objective.options
+    for step in range(batches.steps):
+        with torch.no_grad():
+            _, errors, _ = restoration(model.eval(), batches.at(step, torch.device("cpu")), torch.Generator())
+        losses.append([float(each.square().mean()) for each in errors])
+    mean = np.mean(losses, axis=0)
+    assert len(mean) == 8
+    assert [weight * own for weight, own in zip(found.weights, mean, strict=True)] == pytest.approx(
+        [7.53 * mean[0]] * 8, rel=1e-4
+    )
+
+
+def test_each_layerwise_decoder_learns_as_if_the_others_were_not_there(ready):
+    """Five trainings in one: a decoder whose gradient is large leaves the others' steps as they are."""
+    graph = Graph(load())
+    learn(graph, "pretrain", "vgg", 0)
+    training = graph.training("pretrain", "vgg-sae-layerwise", 0)
+    assert (training.spec.clip, training.spec.clip_each) == (1.0, ("decoders",))
+    assert graph.training("pretrain", "vgg-sae-all", 0).spec.clip_each == ()
+    manifest = open_manifest(training.shards.manifest, "train")
+    held = Images(manifest, stream_above_gb=8)
+
+    def decoders(weights):
+        options = replace(training.spec.objective.options, weights=weights)
+        spec = replace(training.spec, objective=Choice("augment", options), epochs=1)
+        model = beginning(training, manifest)
+        batches = Batches(held, np.arange(manifest.count), spec.augment, batch=16, seed=0)
+        fit(
+            model,
+            lambda batch, generator: LOSSES["augment"](model, batch, spec, generator),
+            batches,
+            spec,
+            seed=0,
+            owner={},
+            folder=training.folder,
+            engine=graph.params.engine,
+            device=torch.device("cpu"),
+        )
+        return [each.state_dict() for each in model.decoders]
+
+    usual, beside = decoders((7.53,) * 5), decoders((7.53, 7.53, 7.53e4, 7.53, 7.53))
+    assert [equal(one, other) for one, other in zip(usual, beside, strict=True)] == [True] * 2 + [False] + [
+        True
+    ] * 2
 
 
 # Switches and decoders
@@ -493,6 +551,7 @@ def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():
         ({"vgg__objective": {"classify": {"hidden": [8]}}}, "'vgg' has a head of its own"),
         ({"vgg__objective": {"denoise": {"shortcuts": "full"}}}, "does not go with the network 'vgg'"),
         ({"alexnet__weights": "a.pth"}, "weights is for the network 'vgg'"),
+        ({"vgg__clip_each": ["encoder"]}, "'clip_each' says whose norms are apart: give the run a 'clip'"),
         ({"cifar10-pixel__evaluate": ["whole"]}, "'mirrored' goes with 'everywhere' and is for the networks"),
         ({"cifar10-pixel__evaluate": ["uncropped"]}, "'vgg' and 'alexnet' and the objective 'segment'"),
     ],
