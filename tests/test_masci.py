@@ -18,7 +18,8 @@ from pipeline.data import Batch, Batches, Images, open_manifest
 from pipeline.drawings.masci import sheet
 from pipeline.evaluate import MEASURES, batches, evaluate
 from pipeline.figure import arrays
-from pipeline.graph import Graph
+from pipeline.files import read_lines
+from pipeline.graph import RESULTS, Graph
 from pipeline.learn import beginning, learn, load_parts
 from pipeline.metrics import linear_svm_error
 from pipeline.models.layers import initialise
@@ -27,6 +28,7 @@ from pipeline.objectives import LOSSES, stacked_autoencoder
 from pipeline.optimise import OPTIMISERS
 from pipeline.papers import CLAIMS
 from pipeline.params import Sgd, load
+from pipeline.search import search
 from pipeline.shard import shard
 
 LECUN = (1.7159, 2 / 3)
@@ -214,6 +216,23 @@ def test_codes_are_kept_only_where_an_image_is_always_the_same(digits):
         assert stacked_autoencoder(replace(spec, **changes), manifest).codes is None
 
 
+@pytest.mark.parametrize("kind", ["mnist", "cifar10"])
+def test_a_step_moves_every_layers_weights_at_the_papers_width(digits, kind):
+    shard(digits.shards(kind))
+    manifest = open_manifest(digits.shards(kind).manifest, "train")
+    held = Images(manifest, stream_above_gb=8, raw=True)
+    for layer in (1, 2, 3):
+        run = load().pretrain[f"{kind}-cae-{layer}"]
+        run = replace(run, augment=replace(run.augment, crop=26))
+        model = stacked_autoencoder(run, manifest)
+        initialise(model, run.init, generator=torch.Generator().manual_seed(0))
+        batch = Batches(held, np.arange(16), run.augment, batch=16, seed=0).at(0, torch.device("cpu"))
+        LOSSES["cae"](model, batch, run, torch.Generator()).backward()
+        weight = model.encoder.layer(layer).weight
+        step = run.optimiser.options.lr * float(weight.grad.norm() / weight.norm())
+        assert 5e-4 < step < 1, (layer, step)
+
+
 def test_pretraining_restores_the_clean_image_from_the_spoiled_one():
     run = load().pretrain["mnist-filters-d"]
     model = AutoEncoder(encoder(channels=1), layer=1)
@@ -306,6 +325,17 @@ def test_a_layers_error_is_in_percent_of_what_the_mean_input_leaves(digits):
         assert error(lambda x: (x + mean) / 2) == pytest.approx(25, rel=1e-4)
         assert error(torch.zeros_like) > 101
         assert error(lambda x: x) == 0
+
+
+def test_a_layers_rate_is_searched_by_what_it_leaves_unrestored_of_images_kept_apart(digits):
+    values = ["0.01", "0.3"]
+    said = search(load(), "pretrain.mnist-cae-1", "optimiser.sgd.lr", values, seeds=1, holdout=8)
+    assert said.startswith("| optimiser.sgd.lr | error, seed 0 |")
+    lines = read_lines(RESULTS / "search" / "pretrain.mnist-cae-1.csv")
+    assert [(line["value"], line["holdout"], line["metric"]) for line in lines] == [
+        (value, "8", "error") for value in values
+    ]
+    assert float(lines[1]["score"]) < float(lines[0]["score"]) < 200
 
 
 def test_the_svm_learns_from_training_images_alone(digits):
