@@ -8,9 +8,11 @@ import pytest
 import torch
 from conftest import set_params
 
+from pipeline import data
 from pipeline.balance import balance, balanced
 from pipeline.data import (
     Batch,
+    Batches,
     Boxes,
     Images,
     central_boxes,
@@ -497,19 +499,21 @@ def test_a_ladder_and_a_pathway_are_trained_measured_and_kept(ready):
     assert not torch.equal(end["lateral"]["0.a"], Combinator(3).a)
 
 
-def test_the_training_error_is_measured_on_a_fixed_draw_that_is_saved(ready):
-    set_params(ready, evaluate__seen__drawn=20)
+def test_the_training_error_reads_the_shards_of_the_images_that_are_measured_once(ready, monkeypatch):
+    set_params(ready, evaluate__seen__images=20, engine__stream_above_gb=0)
+    monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 12_000)
+    monkeypatch.setattr("pipeline.data.WINDOW", 16)
     graph = Graph(load())
+    shard(graph.shards("imagenet-512"))
     learn(graph, "pretrain", "vgg", 0)
+    read, verified = [], data._verified
+    monkeypatch.setattr(data, "_verified", lambda manifest, i: read.append(i) or verified(manifest, i))
     evaluate(graph, "pretrain.vgg.seen", 0)
-    measured = graph.measurement("pretrain.vgg.seen", 0)
-    drawn = arrays(measured)["drawn"]
-    content = json.loads(measured.metrics.read_text())
+    content = json.loads(graph.measurement("pretrain.vgg.seen", 0).metrics.read_text())
     assert (content["split"], content["images"]) == ("train", 20)
-    assert len(set(drawn.tolist())) == 20
-    measured.metrics.unlink()
-    evaluate(graph, "pretrain.vgg.seen", 0)
-    assert np.array_equal(arrays(measured)["drawn"], drawn)
+    manifest = open_manifest(graph.shards("imagenet-512").manifest, "train")
+    assert len(manifest.windows) > 2
+    assert read == [i for window in manifest.windows[:2] for i in window]
 
 
 def test_a_missing_file_of_weights_says_what_to_put_where(ready):
