@@ -427,8 +427,12 @@ class Run:
     clip_each: tuple[str, ...] = ()  # the parts whose children learn independently, each with its own norm
     repeats: int  # seeds, or folds, or draws of labels
     evaluate: tuple[str, ...]  # the protocols that measure it
-    search: dict[str, tuple[int | float | str, ...]] = field(default_factory=dict)  # values to be tried
-    tuned: dict[str, tuple[int | float | str, ...]] = field(default_factory=dict)  # setting -> a value a seed
+    search: dict[str, tuple[int | float | str, ...]] = field(
+        default_factory=dict, hash=False
+    )  # values to be tried
+    tuned: dict[str, tuple[int | float | str, ...]] = field(
+        default_factory=dict, hash=False
+    )  # setting -> a value a seed
 
     def __post_init__(self) -> None:
         if bool(self.start) != bool(self.transfer):

@@ -89,7 +89,7 @@ def test_the_paper_scale_changes_nothing(params):
         for name, run in params.runs(stage).items():
             spec = Graph(paper).training(stage, name, 0).spec
             counted = spec.corruption  # a number of blocks that a run leaves to the data set is filled in
-            assert dataclasses.replace(run, corruption=counted) == spec
+            assert dataclasses.replace(run, corruption=counted, search={}, tuned={}) == spec
             assert counted == run.corruption or counted.name == "small_blocks"
 
 
