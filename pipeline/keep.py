@@ -20,37 +20,68 @@ KEPT = RESULTS / "reference"
 
 
 def keep(graph: Graph, name: str) -> None:
-    """Beside the paper's tables that are kept already."""
+    """What is finished of a table, beside what is kept of the paper; the table itself once it is whole."""
+    reuse(graph)
     paper, wanted = (name, set(paper_of(name).tables)) if name in papers() else _table(name)
     place = KEPT / graph.params.scale / paper
     keys = [key for key in paper_of(paper).tables if key in wanted or (place / f"{key}.csv").exists()]
+    texts: dict[Path, str] = {}
     measured: dict[str, Measurement] = {}
     for key in keys:
-        if table.stale(graph, called(paper, key)):
-            raise ValueError(
-                f"{called(paper, key)} is not what params.yaml asks for; {_remedy(graph, paper, key)}"
-            )
-        measured |= {each.identity: each for each in table.measurements(graph, called(paper, key))}
-    verdicts = claims.lines(graph, paper, partly=True)
+        every = table.measurements(graph, called(paper, key))
+        measured |= {each.identity: each for each in every}
+        if not table.stale(graph, called(paper, key)):
+            texts |= {place / each.name: each.read_text("utf-8") for each in written(paper, key)}
+        missing = sum(not each.metrics.exists() for each in every)
+        state = f"{missing} of {len(every)} measurements are missing" if missing else "whole"
+        if f"{key}.csv" not in {each.name for each in texts}:
+            state += f"; the table is not kept yet; {_remedy(graph, paper, key)}"
+        print(f"{called(paper, key)}: {state}")
     for claim in claims.tried(graph, paper).values():
         measured |= {each.identity: each for each in claims.measured_by(graph, claim)}
     trainings = {one.identity: one for each in measured.values() for one in each.training.lineage}
+    encoders = {each.start.identity: (each, each.start) for each in trainings.values() if each.start}
 
-    remedy = _remedy(graph, paper, keys[0])
-    texts = {place / each.name: each.read_text("utf-8") for key in keys for each in written(paper, key)}
-    texts |= {kept(place, each.identity): text_of(each.metrics, remedy) for each in measured.values()}
-    texts |= {kept(place, each.identity): text_of(each.record, remedy) for each in trainings.values()}
-    encoders = {
-        kept(place, start.identity).with_suffix(".pt"): encoder_of(each, start)
-        for each in trainings.values()
-        if (start := each.start) is not None
+    verdicts = claims.lines(graph, paper, partly=True)
+    records = [each.metrics for each in measured.values()] + [each.record for each in trainings.values()]
+    texts |= {kept(place, _identity(each)): text_of(each) for each in records if each.exists()}
+    contents = {
+        kept(place, identity).with_suffix(".pt"): encoder_of(*pair)
+        for identity, pair in encoders.items()
+        if pair[1].weights.exists()
     }
     shutil.rmtree(place, ignore_errors=True)
     write_lines(place / f"{claims.NAME}.csv", claims.COLUMNS, verdicts)
     for copy, text in texts.items():
         write_text(copy, text)
-    for copy, content in encoders.items():
+    for copy, content in contents.items():
         write_whole(copy, partial(Path.write_bytes, data=content))
+
+
+def reuse(graph: Graph) -> int:
+    """Put what is kept of the graph's scale in its place; how many files that are, besides those there."""
+    copied = 0
+    for place in sorted((KEPT / graph.params.scale).glob("*")):
+        for file in sorted(file for file in place.rglob("*") if file.is_file()):
+            to = _place_of(file.relative_to(place), place.name, graph.params.scale)
+            if not to.exists():
+                write_whole(to, partial(shutil.copyfile, file))
+                copied += 1
+    return copied
+
+
+def _place_of(file: Path, paper: str, scale: str) -> Path:
+    """Of results/reference/<scale>/<paper>/<file>."""
+    if file.parts[0] != "runs":
+        return target(paper, file.name)
+    _, stage, run, _ = file.parts
+    record = "metrics.json" if stage == "evaluate" else "run.json"
+    name = "weights.pt" if file.suffix == ".pt" else record
+    return RESULTS / "runs" / scale / stage / run / file.stem / name
+
+
+def _identity(record: Path) -> str:
+    return record.parent.relative_to(RESULTS / "runs").as_posix()
 
 
 def _table(name: str) -> tuple[str, set[str]]:
@@ -62,9 +93,9 @@ def _remedy(graph: Graph, paper: str, key: str) -> str:
     return f"{table.MAKE} {target(paper, key)}.csv --config scale={graph.params.scale}"
 
 
-def text_of(record: Path, remedy: str) -> str:
+def text_of(record: Path) -> str:
     """JSON in one line: a run names thousands of samples."""
-    return json.dumps(read_json(record, way_out=remedy), sort_keys=True) + "\n"
+    return json.dumps(read_json(record, way_out=f"{table.MAKE} {record}"), sort_keys=True) + "\n"
 
 
 def encoder_of(training: Training, start: Training) -> bytes:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import set_params
 
 from pipeline import claims, papers, typed
 from pipeline.graph import Graph
-from pipeline.keep import keep
+from pipeline.keep import keep, reuse
 from pipeline.learn import load_parts
 from pipeline.params import Run, load
-from pipeline.reuse import reuse
 from pipeline.table import measurements, table
 from pipeline.train import load_tensors
 from pipeline.typed import plain
@@ -161,21 +161,33 @@ def test_what_is_kept_is_all_of_one_paper_and_nothing_of_before(workplace):
 def test_a_table_alone_is_kept_with_its_claims_beside_those_kept_before(workplace):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
-    for name, tables in (("masci2011/table2", {"table2"}), ("masci2011/table1", {"table1", "table2"})):
-        missing = set(measurements(graph, "masci2011/table1")) - set(measurements(graph, "masci2011/table2"))
-        if name.endswith("2"):
-            held = {each.metrics: each.metrics.read_text() for each in missing}
-            for file in held:
-                file.unlink()
-        else:
-            for file, text in held.items():
-                file.write_text(text)
-        keep(graph, name)
-        place = workplace / "results" / "reference" / "reduced" / "masci2011"
-        assert {file.stem for file in place.glob("*.csv")} == {*tables, "claims"}
-        kept = {line["claim"] for line in lines(place / "claims.csv")}
-        assert kept == set(claims.tried(graph, "masci2011"))
-    assert kept == set(papers.papers()["masci2011"].claims)
+    place, made = workplace / "results" / "reference" / "reduced" / "masci2011", workplace / "results"
+    of_table1, of_table2 = (set(measurements(graph, f"masci2011/table{k}")) for k in (1, 2))
+    held = {each.metrics: each.metrics.read_text() for each in of_table1 - of_table2}
+    for file in held:
+        file.unlink()
+
+    def kept():
+        assert {line["claim"] for line in lines(place / "claims.csv")} == set(
+            claims.tried(graph, "masci2011")
+        )
+        return {file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file()}
+
+    keep(graph, "masci2011/table2")
+    before = kept()
+    assert {"table2.csv", "table2.md"} <= before
+    assert "table1.csv" not in before
+    rows = (made / "masci2011" / "table1.csv").read_text()
+    for folder in ("masci2011", "runs"):  # a fresh clone, where table 1 is made
+        shutil.rmtree(made / folder)
+    for file, text in held.items():
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    (made / "masci2011").mkdir()
+    (made / "masci2011" / "table1.csv").write_text(rows)
+    (made / "masci2011" / "table1.md").write_text("")
+    keep(graph, "masci2011/table1")
+    assert before | {"table1.csv", "table1.md"} <= kept()
 
 
 def test_what_is_kept_is_put_back_and_nothing_of_it_is_made_again(workplace):
@@ -195,16 +207,38 @@ def test_what_is_kept_is_put_back_and_nothing_of_it_is_made_again(workplace):
     assert start.record.read_text() == "mine"
 
 
-def test_what_is_not_whole_or_not_fresh_is_not_kept(workplace):
+def test_what_is_finished_is_kept_before_the_table_is_whole(workplace, capsys):
     graph = Graph(load(scale="reduced"))
-    with pytest.raises(
-        ValueError,
-        match=r"masci2011/table1 is not what params.yaml asks for; "
-        r"make it: snakemake --cores all results/masci2011/table1.csv --config scale=reduced",
-    ):
-        keep(graph, "masci2011")
     finished(graph, "masci2011")
-    graph.training("pretrain", "mnist-cae-1", 2).record.unlink()
-    with pytest.raises(ValueError, match=r"run\.json is missing"):
-        keep(graph, "masci2011")
-    assert not (workplace / "results" / "reference").exists()
+    place = workplace / "results" / "reference" / "reduced" / "masci2011"
+    lost = measurements(graph, "masci2011/table2")[0]
+    shutil.rmtree(lost.folder)
+    shutil.rmtree(lost.training.folder)
+    (workplace / "results" / "masci2011" / "table2.csv").unlink()
+    keep(graph, "masci2011/table2")
+    assert capsys.readouterr().out == (
+        "masci2011/table2: 1 of 27 measurements are missing; the table is not kept yet; make it: "
+        "snakemake --cores all results/masci2011/table2.csv --config scale=reduced\n"
+    )
+    assert not (place / "table2.csv").exists()
+    assert (
+        len(list((place / "runs").glob("evaluate/*/*.json")))
+        >= len(measurements(graph, "masci2011/table2")) - 1
+    )
+    every = {
+        one.identity for each in measurements(graph, "masci2011/table2") for one in each.training.lineage
+    }
+    kept = {json.loads(file.read_text())["identity"] for file in (place / "runs").glob("[fp]*/*/*.json")}
+    assert every - kept == {lost.training.identity}
+    assert lost.training.start.identity in kept
+
+
+def test_a_table_of_other_runs_is_not_kept(workplace, capsys):
+    graph = Graph(load(scale="reduced"))
+    keep(graph, "masci2011/table1")
+    assert "measurements are missing; the table is not kept yet" in capsys.readouterr().out
+    finished(graph, "masci2011")
+    set_params(workplace, **{"finetune__mnist-cae-1k__batch": 8})
+    keep(Graph(load(scale="reduced")), "masci2011/table1")
+    assert "3 of 27 measurements are missing" in capsys.readouterr().out
+    assert not list((workplace / "results" / "reference").rglob("table1.csv"))
