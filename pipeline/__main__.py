@@ -19,6 +19,7 @@ STAGES = {
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
+    "schema": "what params.yaml may say, as a JSON Schema for editors",
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "report": "all that was made so far as one page, and how the rest is made",
     "keep": "a table with its claims, records and encoders in results/reference/",

@@ -256,7 +256,7 @@ class Graph:
         changes: dict[str, Any] = {
             "data": replace(run.data, set=self._at_hand(run.data.set)),
             "augment": replace(
-                run.augment, crop=least(round(run.augment.crop * shrink), cap.side), short=short
+                run.augment, crop=max(1, least(round(run.augment.crop * shrink), cap.side)), short=short
             ),
             "epochs": epochs,
             "batch": least(run.batch, cap.batch),

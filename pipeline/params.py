@@ -7,14 +7,16 @@ a run's key, so that a new option leaves the keys of all older runs as they are.
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pipeline import notation, typed
 from pipeline.datasets import SOURCES
-from pipeline.typed import Choice, choice, nearest, plain
+from pipeline.typed import AtLeast, Choice, choice, nearest, plain
 
 PARAMS = Path("params.yaml")
 STAGES = ("pretrain", "finetune")  # the stages that train, in their order
+Natural = Annotated[int, AtLeast(0)]
+Positive = Annotated[int, AtLeast(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +25,14 @@ class Scale:
 
     procedural: bool = False  # drawn pictures take every data set's place
     substitutes: dict[str, str] = field(default_factory=dict)  # data set -> the one at hand in its place
-    images: int | None = None  # training images of a data set
-    whole: int = 0  # data sets of at most this side keep all their training images
-    test_images: int | None = None
-    epochs: dict[str, int] = field(default_factory=dict)  # by stage
-    batch: int | None = None
-    width: int | None = None  # channels of a network's first layer, the others in proportion
-    side: int | None = None  # of stored images; crops shrink in proportion
-    repeats: int | None = None  # seeds, folds or draws of labels
+    images: Positive | None = None  # training images of a data set
+    whole: Natural = 0  # data sets of at most this side keep all their training images
+    test_images: Positive | None = None
+    epochs: dict[str, Natural] = field(default_factory=dict)  # by stage
+    batch: Positive | None = None
+    width: Positive | None = None  # channels of a network's first layer, the others in proportion
+    side: Positive | None = None  # of stored images; crops shrink in proportion
+    repeats: Positive | None = None  # seeds, folds or draws of labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Network2:
-    n: int
+    n: Positive
     activation: Literal["post", "pre"] = "post"  # shortcuts carry a layer's output, or what it activates
 
     @property
@@ -83,9 +85,9 @@ class Network1(Network2):
 class Stack:
     """Convolutions, each with a scaled hyperbolic tangent and max-pooling; lists have an entry a layer."""
 
-    maps: tuple[int, ...]
-    kernels: tuple[int, ...]
-    pools: tuple[int, ...]  # 1: none
+    maps: tuple[Positive, ...]
+    kernels: tuple[Positive, ...]
+    pools: tuple[Positive, ...]  # 1: none
     tanh: tuple[float, float] = (1.7159, 2 / 3)  # a tanh(b x), LeCun's constants
     full: bool = False  # full convolutions, decoded by valid ones
     whole: bool = False  # no scale narrows it: its filters are what is looked at
@@ -93,8 +95,6 @@ class Stack:
     def __post_init__(self) -> None:
         if not len(self.maps) == len(self.kernels) == len(self.pools) > 0:
             raise ValueError("'maps', 'kernels' and 'pools' have one entry a layer each, and at least one")
-        if min(*self.maps, *self.kernels, *self.pools) < 1:
-            raise ValueError("'maps', 'kernels' and 'pools' are at least 1")
 
     @property
     def width(self) -> int:
@@ -139,12 +139,8 @@ class WhatWhere:
 class WideResnet:
     """A convolution and three groups of residual blocks, of n, 2n and 4n channels."""
 
-    n: int
-    blocks: int  # in each group
-
-    def __post_init__(self) -> None:
-        if min(self.n, self.blocks) < 1:
-            raise ValueError("'n' and 'blocks' are at least 1")
+    n: Positive
+    blocks: Positive  # in each group
 
     @property
     def width(self) -> int:
@@ -159,7 +155,7 @@ class WideResnet:
 class Vgg:
     """The 16-layer VGG as it was published, at n = 64: with biases and pooling, without BatchNorm."""
 
-    n: int
+    n: Positive
     hidden: tuple[int, ...]  # its inner-product layers
     dropout: float
 
@@ -357,12 +353,8 @@ class Steps:
 class Plateau:
     """Multiply the rate by `factor` once the epoch's loss has not dropped for `after` epochs."""
 
-    after: int
+    after: Positive
     factor: float
-
-    def __post_init__(self) -> None:
-        if self.after < 1:
-            raise ValueError(f"'after' is {self.after}; at least 1 epoch is wanted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,7 +380,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    crop: int
+    crop: Positive
     flip: bool = False
     pad: int = 0
     short: tuple[int, int] | None = None  # short sides that images are brought to; measured at the first
@@ -421,11 +413,11 @@ class Run:
     corrupted: float = 1.0  # the chance that an image is; drawn anew each time that it is seen
     optimiser: Choice = choice(OPTIMISERS)
     schedule: Choice = choice(SCHEDULES)
-    epochs: int
-    batch: int
+    epochs: Natural
+    batch: Positive
     clip: float | None = None  # the largest norm of a gradient
     clip_each: tuple[str, ...] = ()  # the parts whose children learn independently, each with its own norm
-    repeats: int  # seeds, or folds, or draws of labels
+    repeats: Positive  # seeds, or folds, or draws of labels
     evaluate: tuple[str, ...]  # the protocols that measure it
     search: dict[str, tuple[int | float | str, ...]] = field(
         default_factory=dict, hash=False
@@ -452,14 +444,6 @@ class Run:
             raise ValueError(f"corrupted is {self.corrupted}; it is a chance, above 0 and up to 1")
         if self.corrupted < 1 and self.corruption is None:
             raise ValueError("'corrupted' says how often: give the run a 'corruption'")
-        for name, value, least in (
-            ("epochs", self.epochs, 0),
-            ("batch", self.batch, 1),
-            ("repeats", self.repeats, 1),
-            ("augment.crop", self.augment.crop, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} is {value}; at least {least} is wanted")
 
 
 def put(document: dict[str, Any], setting: str, value: Any, where: str) -> None:
@@ -535,7 +519,7 @@ class Params:
     engine: Engine
     scales: dict[str, Scale]
     datasets: dict[str, Dataset]
-    templates: dict[str, dict]  # YAML anchors that runs share; read by nothing else
+    templates: dict[str, dict] = field(metadata={"parts_of": Run})  # YAML anchors; read by editors alone
     pretrain: dict[str, Run]
     finetune: dict[str, Run]
     evaluate: dict[str, Protocol]

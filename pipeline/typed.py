@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import yaml
 
@@ -25,6 +25,13 @@ class Choice:
 def choice(kinds: Mapping[str, type], *, default: Any = dataclasses.MISSING) -> Any:
     """A field written as `name: {options}`, or as the bare name where no option is needed."""
     return dataclasses.field(default=default, metadata={"kinds": kinds})
+
+
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """A bound of a number: `Annotated[int, AtLeast(1)]`."""
+
+    least: int
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C: ten times as fast
@@ -113,6 +120,11 @@ def build(kind: Any, value: Any, where: str, *, kinds: Mapping[str, type] | None
             except ValueError:
                 continue
         return build(rest[-1], value, where)
+    if origin is Annotated:
+        built, bound = build(arguments[0], value, where), arguments[1]
+        if built < bound.least:
+            raise ValueError(f"{where} is {built}; at least {bound.least} is wanted")
+        return built
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise ValueError(f"{where} is {value!r}; {nearest(value, arguments)}")
@@ -159,27 +171,27 @@ def _choice(kinds: Mapping[str, type], value: Any, where: str, *, optional: bool
     if value is None and optional:
         return None
     name: Any = value
-    options: Any = {}
+    options: Any = None
     if isinstance(value, dict):
         if len(value) != 1:
             raise ValueError(f"{where} has {len(value)} keys; one is wanted: {', '.join(kinds)}")
         name, options = next(iter(value.items()))
     if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"{where} is {name!r}; {nearest(name, kinds)}")
-    return Choice(name, build(kinds[name], options or {}, f"{where}.{name}"))
+    return Choice(name, build(kinds[name], {} if options is None else options, f"{where}.{name}"))
 
 
 @cache
-def _fields(kind: Any) -> dict[str, tuple[dataclasses.Field, Any]]:
+def fields_of(kind: Any) -> dict[str, tuple[dataclasses.Field, Any]]:
     """Every field of a dataclass, and its type."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: (field, hints[field.name]) for field in dataclasses.fields(kind)}
 
 
 def _record(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; a mapping is wanted")
-    fields = _fields(kind)
+    fields = fields_of(kind)
     for name in value:
         if name not in fields:
             raise ValueError(f"{where} has the unknown key {name!r}; {nearest(name, fields)}")

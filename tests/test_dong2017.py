@@ -249,7 +249,12 @@ def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
             {"corruption": {"pixel_gaussian": {"sigma": [1, 2]}}},
             "'masked' wants pixels of every image hidden: big_block",
         ),
-        ("pretrain", "wide-adam", {"network": {"wide-resnet": {"n": 8, "blocks": 0}}}, "are at least 1"),
+        (
+            "pretrain",
+            "wide-adam",
+            {"network": {"wide-resnet": {"n": 8, "blocks": 0}}},
+            "blocks is 0; at least 1",
+        ),
         (
             "finetune",
             "wide-adam-random",

@@ -1,14 +1,18 @@
 """Slips in params.yaml are named at the door: the key, the value, and what is allowed."""
 
+import json
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
-from pipeline import papers, typed
-from pipeline.params import Run, load
+from pipeline import papers, schema, typed
+from pipeline.params import PARAMS, Params, Run, check, load
 
 REAL = Path("params.yaml").read_text()
 
@@ -36,7 +40,15 @@ def test_the_projects_own_params_and_papers_are_sound():
         ({"scale": "smok"}, "there is no scale 'smok'; did you mean 'smoke'? allowed: paper, reduced, smoke"),
         ({"pretrain__imagenet_full__epochs": "6"}, "pretrain.imagenet-full.epochs is '6'; int is wanted"),
         ({"pretrain__imagenet_full__epochs": True}, "pretrain.imagenet-full.epochs is True; int is wanted"),
-        ({"pretrain__imagenet_full__epochs": -1}, "epochs is -1; at least 0"),
+        (
+            {"pretrain__imagenet_full__epochs": -1},
+            "pretrain.imagenet-full.epochs is -1; at least 0 is wanted",
+        ),
+        ({"scales__smoke__batch": -1}, "scales.smoke.batch is -1; at least 1 is wanted"),
+        (
+            {"pretrain__imagenet_full__objective": {"classify": False}},
+            "classify is False; a mapping is wanted",
+        ),
         ({"pretrain__imagenet_full__epoch": 6}, "unknown key 'epoch'; did you mean 'epochs'?"),
         (
             {"pretrain__imagenet_full__optimiser": {"adam": {"lr": "1e-4"}}},
@@ -159,3 +171,131 @@ def test_any_rubbish_is_refused_or_read_but_never_a_crash(tmp_path, place, value
         load(path)
     except ValueError as error:
         assert "\n" not in str(error)
+
+
+# The schema by which editors check params.yaml.
+
+IMAGENET, VOC = ("pretrain", "imagenet-full"), ("finetune", "voc2007-imagenet-full")
+
+
+@cache
+def validator():
+    Draft7Validator.check_schema(schema.schema())
+    return Draft7Validator(schema.schema())
+
+
+def slipped(place, value):
+    """params.yaml, its merges resolved, with another value at one place."""
+    document = json.loads(json.dumps(typed.read_yaml(PARAMS)))
+    *parents, last = place
+    inner = document
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    return document
+
+
+def read(document):
+    check(typed.build(Params, document, ""))
+
+
+def test_the_tracked_schema_is_the_one_of_the_dataclasses():
+    assert json.loads((ROOT / schema.FILE).read_text()) == schema.schema(), (
+        "python -m pipeline.schema writes it"
+    )
+
+
+def test_the_first_line_of_params_names_the_schema():
+    assert REAL.splitlines()[0] == f"# yaml-language-server: $schema={schema.FILE}"
+
+
+def test_the_schema_takes_params_as_they_are():
+    assert [error.message for error in validator().iter_errors(typed.read_yaml(PARAMS))] == []
+
+
+def test_the_schema_describes_a_field_by_its_comment():
+    definitions = schema.schema()["definitions"]
+    assert definitions["Run"]["properties"]["eps"] == {"type": "number", "description": "BatchNorm's"}
+    assert definitions["AlexNet"]["properties"]["hidden"]["description"] == "its inner-product layers"
+    assert definitions["Data"]["description"] == "Which images of which data set a run learns from."
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("scal",), "smoke"),
+        (("mirror",), 3),
+        (("engine", "threads"), 1.5),
+        (("engine", "precision"), "fp16"),
+        (("engine",), ["threads"]),
+        (("scales", "smoke", "epochs"), 20),
+        (("scales", "smoke", "batch"), 0),
+        (("scales", "smoke", "procedural"), "yes"),
+        (("datasets", "cifar10", "splits"), "train"),
+        (("datasets", "cifar10", "encoding"), "png"),
+        ((*IMAGENET, "epoch"), 6),
+        ((*IMAGENET, "epochs"), "6"),
+        ((*IMAGENET, "epochs"), True),
+        ((*IMAGENET, "epochs"), -1),
+        ((*IMAGENET, "epochs"), [6]),
+        ((*IMAGENET, "epochs"), None),
+        ((*IMAGENET, "optimiser"), {"adam": {"lr": "1e-4"}}),
+        ((*IMAGENET, "optimiser"), {"adan": {"lr": 1.0e-4}}),
+        ((*IMAGENET, "optimiser"), {"adam": {"lr": 1.0e-4}, "sgd": {"lr": 0.1, "momentum": 0.9}}),
+        ((*IMAGENET, "optimiser"), "adam"),
+        ((*IMAGENET, "objective"), {"denoise": {"shortcuts": "all"}}),
+        ((*IMAGENET, "objective"), {"denoise": {}}),
+        ((*IMAGENET, "corruption"), {"pixel_gaussian": {"sigma": [10]}}),
+        ((*IMAGENET, "network"), {"network-2": {"n": -64}}),
+        ((*IMAGENET, "data"), {"set": "imagenet"}),
+        ((*IMAGENET, "augment", "flip"), 1),
+        ((*IMAGENET, "search"), {"optimiser.adam.lr": 1.0e-3}),
+        ((*VOC, "init"), "xaviar"),
+        ((*VOC, "start"), ["imagenet-full"]),
+        (("evaluate", "dogs", "measure"), {"activation": {"layer": 12, "objects": ["dog"]}}),
+    ],
+)
+def test_a_slip_is_refused_by_the_schema_and_by_the_reader(place, value):
+    document = slipped(place, value)
+    with pytest.raises(ValueError, match=place[-1]):
+        read(document)
+    assert not validator().is_valid(document)
+
+
+@pytest.mark.parametrize("place", [(*IMAGENET, "epochs"), (*IMAGENET, "network"), ("engine", "threads")])
+def test_a_missing_value_is_refused_by_the_schema_and_by_the_reader(place):
+    document = slipped(place, None)
+    *parents, last = place
+    inner = document
+    for name in parents:
+        inner = inner[name]
+    del inner[last]
+    with pytest.raises(ValueError, match=f"lacks '{last}'"):
+        read(document)
+    assert not validator().is_valid(document)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("scale",), "smok"),  # names that lead nowhere
+        (("datasets", "cifar10", "source"), "cifar"),
+        ((*IMAGENET, "data", "set"), "imagnet"),
+        ((*IMAGENET, "data", "split"), "trian"),
+        ((*IMAGENET, "evaluate"), ["restor"]),
+        ((*VOC, "start"), "imagenet-ful"),
+        (("scales", "smoke", "epochs"), {"pretrian": 20}),
+        (("datasets", "a/b"), {"source": "mnist", "splits": ["train"], "encoding": "raw"}),
+        ((*VOC, "transfer"), []),  # values that do not go together
+        ((*VOC, "objective"), {"classify": {}}),
+        ((*VOC, "network"), {"network-2": {"n": 32}}),
+        ((*IMAGENET, "corruption"), None),
+        ((*IMAGENET, "epochs"), 6.0),  # an integer to a schema
+        ((*IMAGENET, "eps"), float("nan")),
+    ],
+)
+def test_what_the_schema_cannot_know_the_reader_refuses(place, value):
+    document = slipped(place, value)
+    with pytest.raises(ValueError, match=place[-1]):
+        read(document)
+    assert validator().is_valid(document)

@@ -27,7 +27,7 @@ from pipeline.optimise import OPTIMISERS, SCHEDULES
 from pipeline.params import Adam, Classify, Network1, Plateau, Sgd, Steps, load
 from pipeline.shard import shard
 from pipeline.train import fit
-from pipeline.typed import Choice
+from pipeline.typed import Choice, build
 
 FULL = "imagenet-full"
 FINE = "voc2007-imagenet-full"
@@ -370,5 +370,5 @@ def test_a_plateau_divides_the_rate_when_the_loss_stops_dropping():
     assert schedule(options, 3, [1.0, 1.0, 1.1]) == pytest.approx(0.1)  # two epochs without a drop
     assert schedule(options, 6, [1.0, 1.0, 1.1, 0.9, 0.8, 0.8]) == pytest.approx(0.1)
     assert schedule(options, 5, [1.0] * 5) == pytest.approx(0.01)
-    with pytest.raises(ValueError, match="'after' is 0; at least 1 epoch is wanted"):
-        Plateau(after=0, factor=0.1)
+    with pytest.raises(ValueError, match="plateau.after is 0; at least 1 is wanted"):
+        build(Plateau, {"after": 0, "factor": 0.1}, "plateau")
