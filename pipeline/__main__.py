@@ -1,11 +1,10 @@
 """python -m pipeline: the stages, the papers, and what can be asked for."""
 
+import runpy
 import sys
 
-from pipeline import papers
-from pipeline.claims import NAME
 from pipeline.command import answered
-from pipeline.params import load
+from pipeline.typed import nearest
 
 STAGES = {
     "fetch": "a data set's official files, verified",
@@ -19,6 +18,7 @@ STAGES = {
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",
     "claims": "what the paper says that they show: confirmed, refuted, undecided",
+    "show": "each value of a run, its line of params.yaml, and what a scale makes of it",
     "schema": "what params.yaml may say, as a JSON Schema for editors",
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "report": "all that was made so far as one page, and how the rest is made",
@@ -31,6 +31,10 @@ STAGES = {
 
 
 def overview() -> None:
+    from pipeline import papers
+    from pipeline.claims import NAME
+    from pipeline.params import load
+
     params = load()
     papers.check(params)
     print("Stages, each `python -m pipeline.<stage> --help`:")
@@ -49,5 +53,17 @@ def overview() -> None:
             print(f"    {papers.target(name, NAME)}.csv  {number}")
 
 
+def main() -> None:
+    """`python -m pipeline show …` is `python -m pipeline.show …`; without a word, the overview."""
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if word in ("-h", "--help"):
+        overview()
+    elif word in STAGES:
+        sys.argv[:2] = [f"pipeline.{word}"]
+        runpy.run_module(f"pipeline.{word}", run_name="__main__", alter_sys=True)
+    else:
+        raise ValueError(f"no command {word!r}; {nearest(word, STAGES)}")
+
+
 if __name__ == "__main__":
-    sys.exit(answered("pipeline", overview))
+    sys.exit(answered("pipeline", main))

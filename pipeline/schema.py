@@ -1,5 +1,6 @@
 """A JSON Schema of params.yaml, from its dataclasses: editors complete and check the file by it."""
 
+import argparse
 import ast
 import dataclasses
 import inspect
@@ -116,9 +117,14 @@ def _comments(kind: type) -> dict[str, str]:
 
 
 def main() -> None:
-    write_json(FILE, schema())
-    print(FILE)
+    argparse.ArgumentParser(prog="python -m pipeline.schema", description=f"Write {FILE}.").parse_args()
+
+    def act() -> None:
+        write_json(FILE, schema())
+        print(FILE)
+
+    sys.exit(answered("schema", act))
 
 
 if __name__ == "__main__":
-    sys.exit(answered("schema", main))
+    main()

@@ -84,6 +84,22 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path}, {' '.join(str(error).split())}") from None
 
 
+def lines(path: Path) -> dict[tuple[str, ...], int]:
+    """The line of each key of a document that can be read; of a merged one, where its template has it."""
+    loader = _Loader(path.read_text(encoding="utf-8"))
+    found: dict[tuple[str, ...], int] = {}
+
+    def walk(node: Any, above: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            loader.flatten_mapping(node)
+            for name, (key, value) in {key.value: (key, value) for key, value in node.value}.items():
+                found[(*above, name)] = key.start_mark.line + 1
+                walk(value, (*above, name))
+
+    walk(loader.get_single_node(), ())
+    return found
+
+
 def _values(node: Any, seen: dict[int, int]) -> int:
     """How many values a node stands for; an alias of a few bytes may stand for any number."""
     if id(node) not in seen:

@@ -61,6 +61,8 @@ def test_the_overview_names_stages_papers_and_targets(workplace):
         "plan",
         "track",
         "clean",
+        "show",
+        "schema",
     ],
 )
 def test_a_stage_says_how_it_is_called(workplace, stage):

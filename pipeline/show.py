@@ -1,0 +1,169 @@
+"""Each value of a run, the line of params.yaml that it comes from, and what a scale makes of it."""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pipeline import papers, typed
+from pipeline.command import answered
+from pipeline.graph import Graph, Shards
+from pipeline.params import PARAMS, STAGES, Run, load
+from pipeline.typed import nearest, plain
+
+Path = tuple[str, ...]  # of a value within its run: network, network-2, n
+WIDTH = 110
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A run, data set, protocol or scale as params.yaml has it, and as the scale leaves it."""
+
+    asked: Any
+    made: Any = None  # None: no scale changes it
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _run(graph: Graph, stage: str, name: str, seed: int) -> Entry:
+    run, training = graph.params.runs(stage)[name], graph.training(stage, name, seed)
+    facts = {"key": training.key, "folder": training.folder, "data": _folder(training.shards)}
+    if training.start:
+        facts["starts from"] = training.start.folder
+    starts = _runs(graph, lambda other: stage == "pretrain" and other.start == name)
+    users = _users(lambda label: label.startswith(f"{stage}.{name}."))
+    return Entry(asked=run, made=training.spec, facts=facts | {"start of": starts, "used by": users})
+
+
+def _dataset(graph: Graph, _: str, name: str, __: int) -> Entry:
+    shards = graph.shards(name)
+    runs = _runs(graph, lambda run: run.data.set == name)
+    facts = {"key": shards.key, "folder": _folder(shards), "used by": runs}
+    return Entry(asked=graph.params.datasets[name], made=shards.dataset, facts=facts)
+
+
+def _protocol(graph: Graph, _: str, name: str, __: int) -> Entry:
+    runs = _runs(graph, lambda run: name in run.evaluate)
+    users = _users(lambda label: label.endswith(f".{name}"))
+    return Entry(asked=graph.params.evaluate[name], facts={"measures": runs, "used by": users})
+
+
+def _scale(graph: Graph, _: str, name: str, __: int) -> Entry:
+    return Entry(asked=graph.params.scales[name])
+
+
+SECTIONS: dict[str, Callable[[Graph, str, str, int], Entry]] = {
+    "pretrain": _run,
+    "finetune": _run,
+    "datasets": _dataset,
+    "evaluate": _protocol,
+    "scales": _scale,
+}
+
+
+def _folder(shards: Shards) -> str:
+    return f"{shards.folder}{' (drawn pictures)' if shards.procedural else ''}"
+
+
+def _runs(graph: Graph, wanted: Callable[[Run], bool]) -> list[str]:
+    return [
+        f"{stage}.{name}" for stage in STAGES for name, run in graph.params.runs(stage).items() if wanted(run)
+    ]
+
+
+def _users(wanted: Callable[[str], bool]) -> list[str]:
+    """Tables, figures and claims that show such a measurement."""
+    return list(dict.fromkeys(f"{paper}/{name}" for paper, name, label in papers.uses() if wanted(label)))
+
+
+def show(graph: Graph, label: str, seed: int) -> list[str]:
+    """The lines to print about SECTION.NAME."""
+    section, _, name = label.partition(".")
+    if section not in SECTIONS:
+        raise ValueError(f"params.yaml has no section {section!r}; {nearest(section, SECTIONS)}")
+    if name not in getattr(graph.params, section):
+        raise ValueError(f"{section} has no {name!r}; {nearest(name, getattr(graph.params, section))}")
+    entry = SECTIONS[section](graph, section, name, seed)
+    rows = _rows(entry, section, name)
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    facts = [
+        textwrap.fill(
+            f"{fact:<12}{', '.join(value) if isinstance(value, list) else value}",
+            WIDTH,
+            subsequent_indent=" " * 12,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for fact, value in entry.facts.items()
+        if value
+    ]
+    at = f" at scale {graph.params.scale}" if entry.made else ""
+    seeded = f", seed {seed}" if section in STAGES else ""
+    return [
+        f"{label}{at}{seeded}",
+        *(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {where}".rstrip() for path, value, where in rows),
+        "",
+        *facts,
+    ]
+
+
+def _rows(entry: Entry, section: str, name: str) -> list[tuple[str, str, str]]:
+    """Each value's name, itself before and after the scale, and where it is written."""
+    lines = typed.lines(PARAMS)
+    asked = _leaves(plain(entry.asked))
+    written = _leaves(typed.read_yaml(PARAMS)[section][name])  # a default, too, where it is written
+    made = asked if entry.made is None else _leaves(plain(entry.made))
+    order = [each.name for each in fields(entry.asked)]
+    rows = []
+    for path in sorted({**asked, **written, **made}, key=lambda path: order.index(path[0])):
+        value = asked.get(path, written.get(path))
+        shown = _shown(value)
+        if entry.made is not None and path[0] not in ("search", "tuned"):  # those are no part of one training
+            shown += f" -> {_shown(made.get(path, None if path in asked else value))}"
+        rows.append((".".join(path), shown, _where(lines, (section, name), path)))
+    return rows
+
+
+def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
+    """The values within nested mappings; a choice without options is a value itself."""
+    if not isinstance(value, dict):
+        return {path: value}
+    if not value and len(path) > 1:
+        return {path[:-1]: path[-1]}
+    return {inner: each for name in value for inner, each in _leaves(value[name], (*path, name)).items()}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _where(lines: dict[Path, int], entry: Path, path: Path) -> str:
+    """The line of the value, or of the mapping that it would be in; and the template that it belongs to."""
+    places = ((*entry, *path[:length]) for length in range(len(path), -1, -1))
+    number = next(lines[place] for place in places if place in lines)
+    owner = max((each for each in lines if len(each) == 2 and lines[each] <= number), key=lines.__getitem__)
+    return f"{PARAMS}:{number}" + (f" ({owner[1]})" if owner != entry else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.show", description=__doc__)
+    parser.add_argument(
+        "name", help=f"SECTION.NAME, as pretrain.imagenet-full; SECTION: {', '.join(SECTIONS)}"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    given = parser.parse_args()
+
+    def act() -> None:
+        print("\n".join(show(Graph(load(scale=given.scale)), given.name, given.seed)))
+
+    sys.exit(answered(f"show {given.name}", act))
+
+
+if __name__ == "__main__":
+    main()
