@@ -24,7 +24,7 @@ def both(epochs: int) -> dict[str, int]:
     return {"pretrain": epochs, "finetune": epochs}
 
 
-TINY = {"images": 48, "test_images": 24, "epochs": both(2), "batch": 16, "width": 4, "side": 19}
+TINY = {"images": 48, "test_images": 40, "epochs": both(2), "batch": 16, "width": 4, "side": 19}
 
 
 def set_params(folder: Path, **changes) -> None:

@@ -55,12 +55,12 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     # backward is twice that, but that nobody asks for the gradient of the pictures
     assert training.flops == 2 * 48 * (3 * forward - layers[0].flops)
     measured = by_label["evaluate finetune.voc2007-imagenet-full.crops10 0"]
-    assert measured.images == 24
+    assert measured.images == 40
     spec = Graph(load()).training("finetune", "voc2007-imagenet-full", 0).spec
     classifier = Classifier(
         Encoder(network_2(n=4), eps=1e-3), classes=20, side=17, **vars(spec.objective.options)
     )
-    assert measured.flops == 24 * 10 * sum(layer.flops for layer in count(classifier, side=17, channels=3))
+    assert measured.flops == 40 * 10 * sum(layer.flops for layer in count(classifier, side=17, channels=3))
 
     assert planned["flops"] == sum(job.flops for job in jobs)
     assert planned["seconds"] == pytest.approx(cost.BEGINNING + sum(job.seconds for job in jobs))

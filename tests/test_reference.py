@@ -127,11 +127,16 @@ def finished(graph, paper):
         each.metrics.parent.mkdir(parents=True, exist_ok=True)
         names = ("error", "accuracy", "psnr", "trivial", "localisation", "magnitude")
         metrics = dict.fromkeys(names, 5.0 + number)
-        each.metrics.write_text(json.dumps({"metrics": metrics, "commit": "0123456789ab"}))
+        told = {
+            "commit": "0123456789ab", "dataset": each.shards.shown, "data_sha256": "0" * 64, "seconds": 1.0,
+            "epoch_losses": [2.0, 1.0], "start": None,
+            "machine": {"device": "a CPU", "torch": "2", "python": "3", "system": "Linux"},
+        }  # fmt: skip
+        each.metrics.write_text(json.dumps(told | {"metrics": metrics}))
         for training in each.training.lineage:
             training.record.parent.mkdir(parents=True, exist_ok=True)
-            record = {"identity": training.identity, "epoch_losses": [2.0, 1.0], "spec": plain(training.spec)}
-            training.record.write_text(json.dumps(record))
+            record = {"identity": training.identity, "spec": plain(training.spec)}
+            training.record.write_text(json.dumps(told | record))
             parts = {"encoder": {"weight": torch.tensor([float(training.seed)])}, "head": {}}
             torch.save({"identity": training.identity, "parts": parts}, training.weights)
     for name in papers.papers()[paper].tables:
