@@ -538,7 +538,7 @@ def test_the_runs_have_the_papers_own_settings():
         if run.network.name == "what-where"
     }
     soft = {name for (_, name), spec in ours.items() if spec.network.options.pooling == "soft"}
-    assert soft == {"mnist-shift"}
+    assert soft == {"mnist-shift", "mnist-1000-swwae-soft"}
     assert ours["pretrain", "mnist-shift"].network.options.beta == 100
     lambdas = {
         name: (spec.objective.options.l2rec, spec.objective.options.l2m) for (_, name), spec in ours.items()
