@@ -28,6 +28,7 @@ COLUMNS = (
     "commit",
     "runs",
 )
+EARLY = 50  # epochs, as dong2016's Figure 3 shows
 MAKE = "make it: snakemake --cores all"
 
 
@@ -145,6 +146,8 @@ def from_files(measurement: Measurement) -> dict[str, Any]:
     result = read_json(measurement.metrics, way_out=f"{MAKE} {measurement.metrics}")
     if not isinstance(result.get("metrics"), dict) or "commit" not in result:
         raise damaged(measurement.metrics, "it lacks 'metrics' or 'commit'")
+    if losses := result.get("epoch_losses"):
+        result["metrics"]["early_loss"] = statistics.fmean(losses[:EARLY])
     return result
 
 

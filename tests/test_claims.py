@@ -347,6 +347,19 @@ def test_one_seed_leaves_a_claim_undecidable_and_says_so_in_its_line(workplace):
     assert tuple(found[0]) == claims.COLUMNS
 
 
+def test_what_converges_faster_has_the_lower_mean_loss_over_its_first_fifty_epochs(workplace):
+    graph, claim = Graph(load(scale="paper")), papers()["dong2016"].claims["ours-converges-faster"]
+    measured(graph, claim, lambda run, seed: {"accuracy": 90.0, "psnr_gain": 8.0})
+    for each in claims.measured_by(graph, claim):
+        ours, seed = each.training.name == "cifar10-ours", each.training.seed
+        late = [9.0 if ours else 0.0] * 150
+        losses = [(1.0 if ours else 2.0) + 0.01 * seed] * 50 + late
+        each.metrics.write_text(json.dumps(json.loads(each.metrics.read_text()) | {"epoch_losses": losses}))
+    found = decision(graph, claim)
+    assert found.verdict(ALPHA) == "confirmed"
+    assert found.deciding(ALPHA).made(pairs=False).difference == pytest.approx(1)
+
+
 def test_a_contrast_without_any_spread_is_a_point():
     point = Decision(contrasts=[Contrast(says="", samples=([2.0, 2.0], [-1.0, -1.0, -1.0]))], pairs=False)
     assert point.verdict(ALPHA) == "confirmed"

@@ -1,0 +1,53 @@
+"""docs/coverage.md: each comparison that a paper makes, and the claim that tries it or why none does."""
+
+import re
+
+import pytest
+from conftest import ROOT
+
+from pipeline.papers import papers
+from pipeline.params import STAGES, load
+
+PAGE = (ROOT / "docs" / "coverage.md").read_text()
+RUN = re.compile(rf"`({'|'.join(STAGES)})\.([\w-]+)`")
+
+
+def rows(paper):
+    """(section, sentence, claim) of each line of the paper's table."""
+    (part,) = re.findall(rf"^## {paper}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    return [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines[2:]]
+
+
+def named(claim):
+    """The claims that a cell names; what follows a semicolon is a remark."""
+    return re.findall(r"`([\w-]+)`", claim.split(";")[0]) if claim.startswith("`") else []
+
+
+def places(where):
+    return set(where.lower().split(", "))
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_each_comparison_has_a_claim_or_says_why_it_has_none(paper):
+    for section, sentence, claim in rows(paper):
+        assert section, sentence
+        assert re.fullmatch("“.+”", sentence), sentence
+        assert named(claim) or re.match("(not tried|no claim yet): .+", claim), claim
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_each_claim_is_named_where_its_paper_says_it(paper):
+    known = papers()[paper].claims
+    found = [(name, places(section)) for section, _, claim in rows(paper) for name in named(claim)]
+    assert {name for name, _ in found} == set(known)
+    for name, claim in known.items():
+        assert any(places(claim.where) <= said for own, said in found if own == name), (name, claim.where)
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_what_a_claim_still_needs_is_not_there_yet(paper):
+    params = load()
+    for _, _, claim in rows(paper):
+        if claim.startswith("no claim yet") and (runs := RUN.findall(claim)):
+            assert any(name not in params.runs(stage) for stage, name in runs), claim
