@@ -7,7 +7,7 @@ CORES ?= all
 
 unexport PYTHONDONTWRITEBYTECODE  # a graph is many short processes: what they import is compiled once, not by each
 
-.PHONY: env test tests torture bench cluster-test lint
+.PHONY: env test tests torture golden bench cluster-test lint
 env: $(READY)
 
 $(UV):
@@ -27,6 +27,10 @@ tests: test
 # Every fault that the project claims to survive, injected for real, and a table of what was lost.
 torture: $(READY)
 	$(RUN) PYTHONPATH=.:tests python -m torture
+
+# Record the keys, specifications and short trainings that tests/test_golden.py compares with: docs/refactoring.md.
+golden: $(READY)
+	$(RUN) PYTHONPATH=.:tests python -m golden --renew
 
 bench: $(READY)
 	$(RUN) python -m benchmarks
