@@ -426,7 +426,16 @@ def test_a_printed_deviation_stands_beside_its_number():
 
 def test_ours_stand_alone_where_the_paper_prints_nothing_in_a_table():
     line, own = (
-        {"paper": "", "state": "measured", "runs": "a", "mean": "40.1", "sd": "", "n": "1"},
+        {
+            "paper": "",
+            "state": "measured",
+            "runs": "a",
+            "mean": "40.1",
+            "sd": "",
+            "n": "1",
+            "draws": "1",
+            "capped": "",
+        },
         Cell(of="a.b.c", metric="map"),
     )
     assert shown(line, own, printed=False) == "40.10 (n=1)"
