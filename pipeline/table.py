@@ -122,12 +122,13 @@ def by_pipeline(graph: Graph, label: str, metric: str | None, read: Any) -> dict
 
 def caps(scale: Scale) -> str:
     """What a scale leaves out, in words."""
-    said = [f"{epochs} epochs of {stage}" for stage, epochs in scale.epochs.items()]
-    said += [f"a width of {scale.width}"] if scale.width else []
+    stages = {"pretrain": "pre-training", "finetune": "fine-tuning"}
+    said = [f"{epochs} epochs of {stages[stage]}" for stage, epochs in scale.epochs.items()]
+    said += [f"width {scale.width}"] if scale.width else []
     if scale.images:
-        of = f" of data sets above {scale.whole} pixels" if scale.whole else ""
-        said.append(f"{scale.images} training images{of}")
-    said += [f"{scale.repeats} repeats"] if scale.repeats else []
+        larger = f" of sets above {scale.whole} pixels" if scale.whole else ""
+        said.append(f"{scale.images:,} training images{larger}")
+    said += [f"n = {scale.repeats}"] if scale.repeats else []
     return f"at most {', '.join(said)}" if said else ""
 
 
