@@ -160,3 +160,15 @@ def test_every_value_that_params_yaml_would_try_can_be_trained():
                     varied(params, Trial(stage, name, setting, str(value), 0, 16))
                     seen.add((name, setting))
     assert seen
+
+
+def test_what_a_run_starts_from_does_not_see_the_images_kept_apart(workplace):
+    params = load()
+
+    def kept(run, *starts):
+        other = varied(params, Trial("finetune", run, "batch", "8", 0, 16))
+        return [other.finetune[run].data.holdout, *(other.pretrain[each].data.holdout for each in starts)]
+
+    assert kept("cifar10-ours", "cifar10-pixel") == [16, 16]
+    assert kept("mnist-cae-1k", "mnist-cae-3", "mnist-cae-2", "mnist-cae-1") == [16] * 4
+    assert kept("cifar10-imagenet32", "imagenet32-pixel") == [16, 0]  # other images
