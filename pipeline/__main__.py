@@ -23,6 +23,7 @@ STAGES = {
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "report": "all that was made so far as one page, and how the rest is made",
     "keep": "a table with its claims, records and encoders in results/reference/",
+    "compare": "whether your own rerun lies in the band of the kept runs",
     "reuse": "what is kept is put where the graph looks for it, and not made again",
     "clean": "what no run of params.yaml names any more",
     "backbone": "a trained encoder alone, for code that is not of this project",

@@ -56,6 +56,15 @@ def paired(*samples: Sequence[float]) -> Comparison:
     return unpaired([sum(values) for values in zip(*samples, strict=True)])
 
 
+def band(values: Sequence[float]) -> tuple[float, float]:
+    """Where one more value is expected with a chance of 1 - ALPHA, if all are normal."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    reach = float(stdtrit(n - 1, 1 - ALPHA / 2)) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
+    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """The level that each p is held to: ALPHA over the number of those that are not rejected before it."""
     levels, left = [0.0] * len(p), len(p)

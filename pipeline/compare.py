@@ -1,0 +1,75 @@
+"""compare: whether measurements that were made here lie in the band of the kept runs.
+
+In the band one more run is expected 95 times in 100: the kept runs' mean, give or take Student's t times
+their deviation. It takes at least two kept runs, and is wide for few.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+
+from pipeline.command import run_rendering
+from pipeline.comparison import band
+from pipeline.graph import Graph
+from pipeline.keep import KEPT, kept
+from pipeline.papers import find
+from pipeline.table import from_files, grid
+
+HEAD = ["measurement", "seed", "metric", "here", "kept", "band", ""]
+
+
+def compare(graph: Graph, name: str) -> None:
+    """Of a table's cells, or of STAGE.RUN.PROTOCOL and all its metrics; exits with 1 if one lies outside."""
+    rows = [row for label, metric in asked(name) for row in compared(graph, label, metric)]
+    if not rows:
+        raise ValueError(
+            f"{name} has nothing to compare at scale {graph.params.scale}: it takes a measurement in "
+            f"results/runs, and two of it in {KEPT}"
+        )
+    print(grid(HEAD, rows), end="")
+    if any("outside" in row[-1] for row in rows):
+        sys.exit(1)
+
+
+def asked(name: str) -> list[tuple[str, str | None]]:
+    if name.count(".") == 2:
+        return [(name, None)]
+    _, _, layout = find("tables", name)
+    cells = [(label, cell.metric) for _, _, cell in layout.cells() for label in cell.labels()]
+    return list(dict.fromkeys(cells))
+
+
+def compared(graph: Graph, label: str, metric: str | None) -> Iterator[list[str]]:
+    """A row for each seed that was measured here, and each metric."""
+    files = [
+        file
+        for place in sorted((KEPT / graph.params.scale).glob("*"))
+        for file in sorted(kept(place, f"{graph.params.scale}/evaluate/{label}/any").parent.glob("*.json"))
+    ]
+    records = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
+    made = [each for each in graph.measurements(label) if each.metrics.exists()]
+    if len(records) < 2:
+        return
+    for each in made:
+        own = from_files(each)["metrics"]
+        for name in [metric] if metric else sorted(set(own) & set(records[0])):
+            values = [record[name] for record in records]
+            low, high = band(values)
+            inside = low <= own[name] <= high
+            beyond = max(low - own[name], own[name] - high)
+            yield [
+                label,
+                str(each.training.seed),
+                name,
+                f"{own[name]:.2f}",
+                f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} (n={len(values)})",
+                f"{low:.2f} to {high:.2f}",
+                "inside" if inside else f"outside by {beyond:.2f}",
+            ]
+
+
+if __name__ == "__main__":
+    run_rendering(
+        "compare", compare, name="a table, or a measurement: dong2017/table2, pretrain.RUN.PROTOCOL"
+    )
