@@ -75,7 +75,7 @@ def test_measuring_and_sharding_tell_how_far_they_are(workplace, monkeypatch, ca
     ]
     set_params(workplace, engine__log_seconds=0)
     said = command(sys.executable, "-m", "pipeline.shard", "mnist", folder=workplace).stderr.splitlines()
-    assert [line.split(",")[0] for line in said if "48/48" in line or "24/24" in line] == [
+    assert [line.split(",")[0] for line in said if "48/48" in line or "40/40" in line] == [
         "train: image 48/48",
-        "test: image 24/24",
+        "test: image 40/40",
     ]

@@ -421,8 +421,8 @@ def test_moved_digits_are_measured_and_kept_for_the_figures(digits):
     kept = arrays(measured)
     assert {"image", "restored", "moved by +3", "moved by -3"} <= kept.keys()
     assert not np.array_equal(kept["moved by +3"], kept["restored"])
-    assert kept["where vertical -3"].shape == (24, 2)
-    assert kept["what horizontal +3"].shape == (24,)
+    assert kept["where vertical -3"].shape == (40, 2)
+    assert kept["what horizontal +3"].shape == (40,)
 
 
 def test_errors_are_measured_where_there_are_labels_and_restored_images_where_there_is_a_decoder(digits):
