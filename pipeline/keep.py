@@ -37,8 +37,8 @@ def keep(graph: Graph, name: str) -> None:
         if f"{key}.csv" not in {each.name for each in texts}:
             state += f"; the table is not kept yet; {_remedy(graph, paper, key)}"
         print(f"{called(paper, key)}: {state}")
-    for claim in claims.tried(graph, paper).values():
-        measured |= {each.identity: each for each in claims.measured_by(graph, claim)}
+    tried = [each for each in claims.measurements(graph, paper) if each.metrics.exists()]
+    measured |= {each.identity: each for each in tried}
     trainings = {one.identity: one for each in measured.values() for one in each.training.lineage}
     encoders = {each.start.identity: (each, each.start) for each in trainings.values() if each.start}
 
