@@ -18,6 +18,7 @@ def main() -> None:
 
     def act() -> None:
         print(f"{reuse(Graph(begun(given.scale)))} kept files are in place")
+        print("make the shards of their data before the next run: snakemake trains again behind new shards")
 
     sys.exit(answered("reuse", act))
 
