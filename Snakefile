@@ -7,12 +7,16 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import architecture, claims, figure, papers, table, warm
-from pipeline.command import alone, idle, pass_on_stops
-from pipeline.graph import Graph, Training
-from pipeline.params import load
-from pipeline.track import FOLLOWED, finish, follow, waits
-from pipeline.typed import nearest
+from pipeline import papers
+from pipeline.config.reading import load
+from pipeline.config.typed import nearest
+from pipeline.results import architectures, claims, figures, tables
+from pipeline.runner import worker
+from pipeline.runner.session import alone, idle, pass_on_stops
+from pipeline.tracking.delivery import waits
+from pipeline.tracking.follower import FOLLOWED, finish, follow
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Training
 
 if slips := set(config) - {"scale"}:
     sys.exit(f"--config takes scale=…, and no {min(slips)!r}")
@@ -104,15 +108,15 @@ def metrics_of(measured):
 
 def shown_by_table(w):
     name = name_of(w.table)
-    return metrics_of(table.measurements(graph, name)) + outdated(
-        w.table, table.stale(graph, name)
+    return metrics_of(tables.measurements(graph, name)) + outdated(
+        w.table, tables.stale(graph, name)
     )
 
 
 def shown_by_figure(w):
     name = name_of(w.figure)
-    return metrics_of(figure.measurements(graph, name)) + outdated(
-        w.figure, figure.stale(graph, name)
+    return metrics_of(figures.measurements(graph, name)) + outdated(
+        w.figure, figures.stale(graph, name)
     )
 
 
@@ -168,7 +172,7 @@ beside = []
 # What another executor sends elsewhere stays in what it was given there, and is no fork of a process here.
 onstart:
     locks.append(alone())
-    beside.extend([warm.start() if workflow.local_exec else None, follow()])
+    beside.extend([worker.start() if workflow.local_exec else None, follow()])
     os.environ[FOLLOWED] = "by snakemake"
     pass_on_stops(besides=beside)
 
@@ -295,7 +299,7 @@ rule pretrain_run:
         "results/logs/{scale}/pretrain/{name}/{seed}-{key}.log",
     threads: settings.engine.threads
     shell:
-        "python -m pipeline.warm pretrain {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+        "python -m pipeline.runner.worker pretrain {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule finetune_run:
@@ -309,7 +313,7 @@ rule finetune_run:
         "results/logs/{scale}/finetune/{name}/{seed}-{key}.log",
     threads: settings.engine.threads
     shell:
-        "python -m pipeline.warm finetune {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+        "python -m pipeline.runner.worker finetune {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule evaluate_run:
@@ -322,7 +326,7 @@ rule evaluate_run:
         "results/logs/{scale}/evaluate/{name}/{seed}-{key}.log",
     threads: settings.engine.threads
     shell:
-        "python -m pipeline.warm evaluate {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+        "python -m pipeline.runner.worker evaluate {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule table:
@@ -395,7 +399,7 @@ rule report:
 
 rule architecture:
     input:
-        lambda w: outdated(w.networks, architecture.stale(graph, name_of(w.networks))),
+        lambda w: outdated(w.networks, architectures.stale(graph, name_of(w.networks))),
     output:
         "results/{networks}.csv",
         "results/{networks}.md",

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from benchmarks import feeding, gpu, graphs, training
 from benchmarks.timing import Row
-from pipeline.devices import device_at_hand
-from pipeline.learn import commit, machine
-from pipeline.params import Params, load
+from pipeline.compute.device import device_at_hand
+from pipeline.config.params import Params
+from pipeline.config.reading import load
+from pipeline.tracking.provenance import commit, machine
 
 PARTS: dict[str, Callable[[Params], Iterator[Row]]] = {
     "training": training.rows,

@@ -13,10 +13,10 @@ from benchmarks import peer
 from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate, seconds_of
 from benchmarks.training import Ours
-from pipeline.corrupt import CORRUPTIONS
-from pipeline.data import Pixels
-from pipeline.devices import prepare
-from pipeline.params import Params
+from pipeline.compute.device import prepare
+from pipeline.config.params import Params
+from pipeline.corruptions import CORRUPTIONS
+from pipeline.data.images import Pixels
 
 SHAPES = {29: (32, 1024, False), 89: (96, 512, False), 225: (256, 128, True)}  # crop: side, images, JPEG
 LEAST = {29: 20.0, 89: None, 225: 3.0}  # of 89 nothing was asked
@@ -137,16 +137,16 @@ def streaming(params: Params) -> Iterator[Row]:
 
 def streamed(pictures: Pictures, *, window: int) -> int:
     """An epoch of batches, never more than two windows of so many samples at once."""
-    from pipeline import data
+    from pipeline.data import manifest
 
-    usual, data.WINDOW = data.WINDOW, window
+    usual, manifest.WINDOW = manifest.WINDOW, window
     try:
         batches = pictures.batches(crop=29, batch=BATCH, stream=True)
         assert batches.images.streamed, "the shards are of one window"
         for step in range(batches.steps):
             batches.at(step, torch.device("cpu"))
     finally:
-        data.WINDOW = usual
+        manifest.WINDOW = usual
     return batches.steps * BATCH
 
 
@@ -196,7 +196,7 @@ def peak_megabytes(pictures: Pictures) -> float:
 
 
 if __name__ == "__main__":
-    from pipeline.params import load
+    from pipeline.config.reading import load
 
     side, count = map(int, sys.argv[1:])
     streamed(Pictures(load(Path(__file__).parents[1] / "params.yaml"), side=side, count=count), window=1024)

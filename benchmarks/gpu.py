@@ -9,8 +9,8 @@ import torch
 from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate, seconds_of
 from benchmarks.training import Ours, Repeated
-from pipeline.models.count import count
-from pipeline.params import Params
+from pipeline.config.params import Params
+from pipeline.models.layer_costs import count
 
 SHAPES = {  # run, n, side of the pictures, least share of the matrix rate
     "Network-1 n=64, 29 px": ("cifar10-pixel", 64, 32, 0.35),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.timing import Row, seconds_of
-from pipeline.params import Params
+from pipeline.config.params import Params
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("pipeline", "profiles", "Snakefile", "params.yaml")
@@ -83,7 +83,7 @@ def side_by_side(params: Params) -> Iterator[Row]:
 def warm(folder: Path) -> Iterator[None]:
     """The process that a graph starts beside itself."""
     (folder / "results").mkdir(exist_ok=True)
-    words = [sys.executable, "-m", "pipeline.warm"]
+    words = [sys.executable, "-m", "pipeline.runner.worker"]
     server = subprocess.Popen(
         words, cwd=folder, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -98,7 +98,7 @@ def warm(folder: Path) -> Iterator[None]:
 def together(folder: Path, *stages: list[str]) -> None:
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "pipeline.warm", *stage],
+            [sys.executable, "-m", "pipeline.runner.worker", *stage],
             cwd=folder,
             env=environment(),
             stderr=subprocess.DEVNULL,

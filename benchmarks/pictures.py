@@ -4,12 +4,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline import shard as sharding
-from pipeline.data import Batches, Images, Manifest, open_manifest
+from pipeline.config.params import Dataset, Params, Scale
+from pipeline.config.runs import Augment
+from pipeline.data import writer
+from pipeline.data.batches import Batches
+from pipeline.data.images import Images
+from pipeline.data.manifest import Manifest, open_manifest
 from pipeline.datasets import SOURCES
 from pipeline.datasets.procedural import open_procedural
-from pipeline.graph import Graph
-from pipeline.params import Augment, Dataset, Params, Scale
+from pipeline.work.graph import Graph
 
 SCALE = "bench"
 
@@ -52,8 +55,8 @@ class Pictures:
         datasets = {**self.params.datasets, self.name: dataset}
         shards = Graph(replace(self.params, scale=SCALE, scales=scales, datasets=datasets)).shards(self.name)
         if not shards.manifest.exists():
-            sharding.SHARD_BYTES = 1 << 20  # several shards, so that a small set streams as a large one would
-            sharding.shard(shards)
+            writer.SHARD_BYTES = 1 << 20  # several shards, so that a small set streams as a large one would
+            writer.shard(shards)
         return open_manifest(shards.manifest, "train")
 
     def images(self, *, stream: bool = False) -> Images:

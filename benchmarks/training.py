@@ -12,14 +12,14 @@ import torch
 from benchmarks.peer import Peer
 from benchmarks.pictures import Pictures
 from benchmarks.timing import Row, in_turn, rate
-from pipeline.data import Batch, Batches
-from pipeline.devices import device_at_hand, prepare
-from pipeline.engine import precision
-from pipeline.graph import Graph
-from pipeline.objectives import LOSSES, MODELS
-from pipeline.params import Params
-from pipeline.train import fit
-from pipeline.typed import Choice
+from pipeline.compute.device import device_at_hand, prepare
+from pipeline.compute.engine import precision
+from pipeline.config.params import Params
+from pipeline.config.typed import Choice
+from pipeline.data.batches import Batch, Batches
+from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.training.loop import fit
+from pipeline.work.graph import Graph
 
 BATCH, CROP = 64, 29
 STEPS = {16: 12, 64: 3}  # of one timing, by n

@@ -3,8 +3,8 @@
 import runpy
 import sys
 
-from pipeline.command import answered
-from pipeline.typed import nearest
+from pipeline.config.typed import nearest
+from pipeline.runner.cli import exit_code_of
 
 STAGES = {
     "fetch": "a data set's official files, verified",
@@ -26,15 +26,15 @@ STAGES = {
     "compare": "whether your own rerun lies in the band of the kept runs",
     "reuse": "what is kept is put where the graph looks for it, and not made again",
     "clean": "what no run of params.yaml names any more",
-    "backbone": "a trained encoder alone, for code that is not of this project",
+    "export": "a trained encoder alone, for code that is not of this project",
     "track": "MLflow gets what was not handed over yet",
 }
 
 
 def overview() -> None:
     from pipeline import papers
-    from pipeline.claims import NAME
-    from pipeline.params import load
+    from pipeline.config.reading import load
+    from pipeline.results.claims import NAME
 
     params = load()
     papers.check(params)
@@ -67,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(answered("pipeline", main))
+    sys.exit(exit_code_of("pipeline", main))

@@ -9,9 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.command import alone, answered
-from pipeline.graph import DATA, RESULTS, Graph, Measurement, Training
-from pipeline.params import STAGES, load
+from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
+from pipeline.runner.cli import exit_code_of
+from pipeline.runner.session import alone
+from pipeline.system.files import DATA, RESULTS
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement, Training
 
 KEY = "[0-9a-f]" * 10
 LOGS = RESULTS / "logs"
@@ -124,7 +128,7 @@ def main() -> None:
     parser.add_argument("--delete", action="store_true", help="remove what is listed, after a question")
     parser.add_argument("--yes", action="store_true", help="with --delete: do not ask")
     given = parser.parse_args()
-    sys.exit(answered("clean", lambda: clean(delete=given.delete, sure=given.yes)))
+    sys.exit(exit_code_of("clean", lambda: clean(delete=given.delete, sure=given.yes)))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import statistics
 import sys
 from collections.abc import Iterator
 
-from pipeline.command import run_rendering
-from pipeline.comparison import band
-from pipeline.graph import Graph
-from pipeline.keep import KEPT, kept
 from pipeline.papers import find
-from pipeline.table import from_files, grid
+from pipeline.results.kept import KEPT, kept
+from pipeline.results.statistics import band
+from pipeline.results.tables import from_files, grid
+from pipeline.runner.cli import run_rendering
+from pipeline.work.graph import Graph
 
 HEAD = ["measurement", "seed", "metric", "here", "kept", "band", ""]
 

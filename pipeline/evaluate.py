@@ -11,24 +11,32 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline import comparison, filters, metrics, track
-from pipeline.command import run_stage
-from pipeline.corrupt import MASKS
-from pipeline.data import Batch, Images, central_boxes, cut, held_out, image_boxes, open_manifest, subset
+from pipeline.compute.device import device_at_hand, prepare
+from pipeline.compute.engine import precision
+from pipeline.compute.seeds import chance
+from pipeline.config.layer_notation import Pool
+from pipeline.config.runs import Augment
+from pipeline.corruptions import MASKS
+from pipeline.data.batches import Batch, cut
+from pipeline.data.crops import central_boxes, image_boxes
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.subsets import held_out, subset
 from pipeline.datasets import voc
-from pipeline.devices import device_at_hand, prepare
-from pipeline.engine import precision
-from pipeline.files import damaged, read_json, write_json, write_whole
-from pipeline.graph import Graph, Measurement
-from pipeline.learn import commit, machine, now, trained
+from pipeline.datasets.pixels import resized
+from pipeline.measures import filter_statistics, metrics
 from pipeline.models import masci, zhang
 from pipeline.models import swwae as what_where
-from pipeline.notation import Pool
-from pipeline.objectives import corrupted, hidden, restoration
-from pipeline.params import Augment
-from pipeline.progress import Progress
-from pipeline.shard import resized
-from pipeline.train import chance
+from pipeline.objectives.objectives import corrupted, hidden, restoration
+from pipeline.results import statistics
+from pipeline.runner.cli import run_stage
+from pipeline.system.files import damaged, read_json, write_json, write_whole
+from pipeline.system.progress import Progress
+from pipeline.tracking.events import tracked
+from pipeline.tracking.provenance import commit, machine, now
+from pipeline.training.weights import trained
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement
 
 BATCH = 100  # images at once; no result depends on it beyond rounding
 SEEN = 64  # the least side of a picture that is to be looked at
@@ -57,7 +65,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     indices = indices[: protocol.images]  # a fixed draw: shards are written in a random order
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics, *(measurement.folder / name for name in ("arrays.npz", "pictures.png"))]
-    with track.run(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
+    with tracked(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):
             measure = MEASURES[protocol.measure.name if protocol.measure else training.spec.objective.name]
             measured = measure(model, images, indices, measurement, device)
@@ -384,7 +392,7 @@ def cae(
     found: dict[str, Any] = {
         "error": 100 * reconstruction / max(deviation, 1e-12),
         "reconstruction": reconstruction,
-        **filters.described(weight.cpu()),
+        **filter_statistics.described(weight.cpu()),
     }
     if protocol.keep:
         found["filters"] = weight[: protocol.keep].permute(0, 2, 3, 1).float().cpu().numpy()
@@ -506,7 +514,7 @@ def probe(
     for name, values, unit in (("accuracy", hits, 100.0), ("psnr", psnrs, 1.0)):
         layers = [unit * float(torch.cat(own).mean()) for own in zip(*values, strict=True)]
         shown |= {f"{name}_{layer}": value for layer, value in enumerate(layers, start=1)}
-        rho, _ = comparison.rank_correlation(range(len(layers)), layers)
+        rho, _ = statistics.rank_correlation(range(len(layers)), layers)
         shown[f"{name}_trend"] = 0.0 if math.isnan(rho) else rho
     return shown
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.command import run_stage
+from pipeline.config.typed import nearest
 from pipeline.datasets import SOURCES
-from pipeline.files import write_json
-from pipeline.graph import Graph
-from pipeline.typed import nearest
+from pipeline.runner.cli import run_stage
+from pipeline.system.files import write_json
+from pipeline.work.graph import Graph
 
 
 def fetch(graph: Graph, name: str) -> None:

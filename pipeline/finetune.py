@@ -1,8 +1,8 @@
 """finetune: learn a task from labels, beginning with the weights of a pre-training."""
 
-from pipeline.command import run_stage
-from pipeline.graph import Graph
-from pipeline.learn import learn
+from pipeline.runner.cli import run_stage
+from pipeline.training.run import learn
+from pipeline.work.graph import Graph
 
 
 def finetune(graph: Graph, name: str, seed: int) -> None:

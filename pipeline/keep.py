@@ -1,4 +1,4 @@
-"""keep: a table, or a paper's, with its claims, records and encoders, in results/reference/<scale>/<paper>.
+"""keep: tables with their claims, records and encoders, in results/reference/<scale>/<paper>.
 
 What is kept says what was found, by which run, on which machine, at which commit. Encoders that kept runs
 start from are kept, too, but no images. `python -m pipeline.reuse` puts it where the graph looks for it.
@@ -10,13 +10,13 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from pipeline import claims, table
-from pipeline.command import run_rendering
-from pipeline.files import read_json, write_lines, write_text, write_whole
-from pipeline.graph import RESULTS, Graph, Measurement, Training
 from pipeline.papers import called, find, paper_of, papers, target
-
-KEPT = RESULTS / "reference"
+from pipeline.results import claims, tables
+from pipeline.results.kept import KEPT, kept, reuse
+from pipeline.runner.cli import run_rendering
+from pipeline.system.files import RESULTS, read_json, write_lines, write_text, write_whole
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement, Training
 
 
 def keep(graph: Graph, name: str) -> None:
@@ -28,9 +28,9 @@ def keep(graph: Graph, name: str) -> None:
     texts: dict[Path, str] = {}
     measured: dict[str, Measurement] = {}
     for key in keys:
-        every = table.measurements(graph, called(paper, key))
+        every = tables.measurements(graph, called(paper, key))
         measured |= {each.identity: each for each in every}
-        if not table.stale(graph, called(paper, key)):
+        if not tables.stale(graph, called(paper, key)):
             texts |= {place / each.name: each.read_text("utf-8") for each in written(paper, key)}
         missing = sum(not each.metrics.exists() for each in every)
         state = f"{missing} of {len(every)} measurements are missing" if missing else "whole"
@@ -58,28 +58,6 @@ def keep(graph: Graph, name: str) -> None:
         write_whole(copy, partial(Path.write_bytes, data=content))
 
 
-def reuse(graph: Graph) -> int:
-    """Put what is kept of the graph's scale in its place; how many files that are, besides those there."""
-    copied = 0
-    for place in sorted((KEPT / graph.params.scale).glob("*")):
-        for file in sorted(file for file in place.rglob("*") if file.is_file()):
-            to = _place_of(file.relative_to(place), place.name, graph.params.scale)
-            if not to.exists():
-                write_whole(to, partial(shutil.copyfile, file))
-                copied += 1
-    return copied
-
-
-def _place_of(file: Path, paper: str, scale: str) -> Path:
-    """Of results/reference/<scale>/<paper>/<file>."""
-    if file.parts[0] != "runs":
-        return target(paper, file.name)
-    _, stage, run, _ = file.parts
-    record = "metrics.json" if stage == "evaluate" else "run.json"
-    name = "weights.pt" if file.suffix == ".pt" else record
-    return RESULTS / "runs" / scale / stage / run / file.stem / name
-
-
 def _identity(record: Path) -> str:
     return record.parent.relative_to(RESULTS / "runs").as_posix()
 
@@ -90,19 +68,19 @@ def _table(name: str) -> tuple[str, set[str]]:
 
 
 def _remedy(graph: Graph, paper: str, key: str) -> str:
-    return f"{table.MAKE} {target(paper, key)}.csv --config scale={graph.params.scale}"
+    return f"{tables.MAKE} {target(paper, key)}.csv --config scale={graph.params.scale}"
 
 
 def text_of(record: Path) -> str:
     """JSON in one line: a run names thousands of samples."""
-    return json.dumps(read_json(record, way_out=f"{table.MAKE} {record}"), sort_keys=True) + "\n"
+    return json.dumps(read_json(record, way_out=f"{tables.MAKE} {record}"), sort_keys=True) + "\n"
 
 
 def encoder_of(training: Training, start: Training) -> bytes:
     """The weights that a training takes over from where it starts, in the format of weights.pt."""
     import torch
 
-    from pipeline.learn import load_weights
+    from pipeline.training.weights import load_weights
 
     held = load_weights(start)
     parts = {name: part for name, part in held["parts"].items() if name in training.spec.transfer}
@@ -114,19 +92,6 @@ def encoder_of(training: Training, start: Training) -> bytes:
 def written(paper: str, key: str) -> list[Path]:
     path = target(paper, key)
     return [path.with_suffix(".csv"), path.with_suffix(".md")]
-
-
-def kept(place: Path, identity: str) -> Path:
-    """Of one run: runs/finetune/mnist-100-plain/0-4711ab.json."""
-    _, *rest = identity.split("/")
-    return (place / "runs").joinpath(*rest).with_suffix(".json")
-
-
-def record_of(identity: str, name: str) -> Path:
-    """A run's run.json or metrics.json; where the run was not made here, what is kept of it."""
-    own, scale = RESULTS / "runs" / identity / name, identity.split("/")[0]
-    copies = [kept(place, identity) for place in sorted(KEPT.glob(f"{scale}/*"))]
-    return next((file for file in (own, *copies) if file.exists()), own)
 
 
 if __name__ == "__main__":

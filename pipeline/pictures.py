@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from pipeline.command import run_stage
-from pipeline.files import need_room
-from pipeline.graph import DATA, Graph
-from pipeline.progress import Progress
-from pipeline.shard import decode, open_split
+from pipeline.data.writer import open_split
+from pipeline.datasets.pixels import decode
+from pipeline.runner.cli import run_stage
+from pipeline.system.files import DATA, need_room
+from pipeline.system.progress import Progress
+from pipeline.work.graph import Graph
 
 
 def pictures(graph: Graph, name: str) -> None:

@@ -11,14 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import claims, papers, progress
-from pipeline.command import answered
-from pipeline.cost import BEGINNING, Job, cost, longest, raw
+from pipeline import papers
+from pipeline.config.reading import load
 from pipeline.datasets import SOURCES
-from pipeline.graph import Graph
-from pipeline.params import load
-from pipeline.progress import lasting
-from pipeline.table import grid
+from pipeline.planning.cost import BEGINNING, Job, cost, longest, raw
+from pipeline.results import claims
+from pipeline.results.tables import grid
+from pipeline.runner.cli import exit_code_of
+from pipeline.system import progress
+from pipeline.system.progress import lasting
+from pipeline.work.graph import Graph
 
 # Dense bf16, TFLOP/s, by their makers' data sheets. An H200 was measured at 790, of which networks like these
 # get some 30 %: a quarter of what the sheet says. A step cannot be faster than its kernels are launched.
@@ -82,9 +84,9 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     papers.check(params)
     progress.every = params.engine.log_seconds
     graph, left = Graph(params), jobs(targets, params.scale)
-    from pipeline.devices import device_at_hand
-    from pipeline.learn import machine
-    from pipeline.rehearse import Rehearsal
+    from pipeline.compute.device import device_at_hand
+    from pipeline.planning.rehearsal import Rehearsal
+    from pipeline.tracking.provenance import machine
 
     cost(graph, left, Rehearsal(params.engine))
     before = BEGINNING if left else 0.0
@@ -184,7 +186,7 @@ def main() -> None:
         planned = plan(given.target, given.scale, given.cores)
         print(json.dumps(planned, indent=1) if given.json else shown(planned), end="\n" if given.json else "")
 
-    sys.exit(answered("plan", act))
+    sys.exit(exit_code_of("plan", act))
 
 
 if __name__ == "__main__":

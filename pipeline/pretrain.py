@@ -1,8 +1,8 @@
 """pretrain: learn features from images without their labels; of zero epochs, an initialisation."""
 
-from pipeline.command import run_stage
-from pipeline.graph import Graph
-from pipeline.learn import learn
+from pipeline.runner.cli import run_stage
+from pipeline.training.run import learn
+from pipeline.work.graph import Graph
 
 
 def pretrain(graph: Graph, name: str, seed: int) -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import papers
-from pipeline.claims import VERDICTS
-from pipeline.command import answered
-from pipeline.files import write_text
-from pipeline.graph import RESULTS
-from pipeline.page.cells import MARKS
-from pipeline.page.parts import Part, Shelf
-from pipeline.params import Params, load
+from pipeline.config.params import Params
+from pipeline.config.reading import load
+from pipeline.results.claims import VERDICTS
+from pipeline.results.page.cells import MARKS
+from pipeline.results.page.parts import Part, Shelf
+from pipeline.runner.cli import exit_code_of
+from pipeline.system.files import RESULTS, write_text
 
-TEMPLATES = Path(__file__).parent / "page"
+TEMPLATES = Path(__file__).parent / "results" / "page"
 REPORT = RESULTS / "report.html"
 
 
@@ -80,7 +80,7 @@ def main() -> None:
         report(params)
         print(f"{REPORT.absolute().as_uri()}")
 
-    sys.exit(answered("report", act))
+    sys.exit(exit_code_of("report", act))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ Tables, records, measurements, and the encoders that runs start from; a file tha
 import argparse
 import sys
 
-from pipeline.command import answered, begun
-from pipeline.graph import Graph
-from pipeline.keep import reuse
+from pipeline.results.kept import reuse
+from pipeline.runner.cli import begun, exit_code_of
+from pipeline.work.graph import Graph
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         print(f"{reuse(Graph(begun(given.scale)))} kept files are in place")
         print("make the shards of their data before the next run: snakemake trains again behind new shards")
 
-    sys.exit(answered("reuse", act))
+    sys.exit(exit_code_of("reuse", act))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pipeline.command import answered
-from pipeline.files import write_json
-from pipeline.params import Params
-from pipeline.typed import fields_of, plain
+from pipeline.config.params import Params
+from pipeline.config.typed import fields_of, plain
+from pipeline.runner.cli import exit_code_of
+from pipeline.system.files import write_json
 
 FILE = Path("docs/params.schema.json")
 PLAIN = {
@@ -123,7 +123,7 @@ def main() -> None:
         write_json(FILE, schema())
         print(FILE)
 
-    sys.exit(answered("schema", act))
+    sys.exit(exit_code_of("schema", act))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,15 @@ from typing import Any
 
 import yaml
 
-from pipeline import track
-from pipeline.command import answered, begun
-from pipeline.files import read_json, read_lines, write_lines
-from pipeline.graph import RESULTS, Graph
-from pipeline.params import STAGES, Params, Run, check, put
-from pipeline.table import grid
-from pipeline.typed import build, plain
+from pipeline.config.params import Params
+from pipeline.config.reading import check
+from pipeline.config.runs import STAGES, Run, put
+from pipeline.config.typed import build, plain
+from pipeline.results.tables import grid
+from pipeline.runner.cli import begun, exit_code_of
+from pipeline.system.files import RESULTS, read_json, read_lines, write_lines
+from pipeline.tracking.follower import FOLLOWED, finish, follow
+from pipeline.work.graph import Graph
 
 PROTOCOL = "validation"
 METRICS = ("map", "accuracy", "mean_iou", "psnr", "error")  # of several, the first is looked at
@@ -77,7 +79,7 @@ def varied(params: Params, trial: Trial) -> Params:
 def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
     """Its line: trained and measured, or found."""
     from pipeline.evaluate import evaluate
-    from pipeline.learn import learn
+    from pipeline.training.run import learn
 
     measurement = graph.measurement(f"{trial.stage}.{trial.name}.{PROTOCOL}", trial.seed)
     training = measurement.training
@@ -177,14 +179,14 @@ def trials(
     tries = [Trial(stage, name, setting, value, seed, holdout) for value in values for seed in range(seeds)]
     graphs = [Graph(varied(params, each)) for each in tries]  # what is wrong is said before the first begins
     lines: list[dict[str, Any]] = []
-    follower = track.follow()
-    os.environ[track.FOLLOWED] = "by search"
+    follower = follow()
+    os.environ[FOLLOWED] = "by search"
     try:
         for graph, trial in zip(graphs, tries, strict=True):
             lines.append(tried(graph, trial))
             keep(RESULTS / "search" / f"{label}.csv", lines)
     finally:
-        track.finish([follower])
+        finish([follower])
     return lines
 
 
@@ -210,7 +212,7 @@ def main() -> None:
             )
         print(found, end="")
 
-    sys.exit(answered(f"search {given.run}", act))
+    sys.exit(exit_code_of(f"search {given.run}", act))
 
 
 if __name__ == "__main__":

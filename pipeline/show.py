@@ -7,11 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pipeline import papers, typed
-from pipeline.command import answered
-from pipeline.graph import Graph, Shards
-from pipeline.params import PARAMS, STAGES, Run, load
-from pipeline.typed import nearest, plain
+from pipeline import papers
+from pipeline.config import typed
+from pipeline.config.params import PARAMS
+from pipeline.config.reading import load
+from pipeline.config.runs import STAGES, Run
+from pipeline.config.typed import nearest, plain
+from pipeline.runner.cli import exit_code_of
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Shards
 
 Path = tuple[str, ...]  # of a value within its run: network, network-2, n
 WIDTH = 110
@@ -162,7 +166,7 @@ def main() -> None:
     def act() -> None:
         print("\n".join(show(Graph(load(scale=given.scale)), given.name, given.seed)))
 
-    sys.exit(answered(f"show {given.name}", act))
+    sys.exit(exit_code_of(f"show {given.name}", act))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ import csv
 import sys
 from typing import Any
 
-from pipeline.command import answered
-from pipeline.files import write_json
-from pipeline.graph import RESULTS
 from pipeline.papers import targets
+from pipeline.runner.cli import exit_code_of
+from pipeline.system.files import RESULTS, write_json
 
 
 def summary() -> None:
@@ -22,4 +21,4 @@ def summary() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(answered("summary", summary))
+    sys.exit(exit_code_of("summary", summary))

@@ -4,6 +4,6 @@ import shutil
 
 import pytest
 
-from pipeline.devices import COMPILER
+from pipeline.compute.device import COMPILER
 
 compiled = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")

@@ -78,13 +78,13 @@ def workplace(tmp_path):
 @pytest.fixture(scope="session")
 def once_made(tmp_path_factory):
     """A project where a table and a figure were made by real runs."""
+    from pipeline.config.reading import load
+    from pipeline.data.writer import shard
     from pipeline.evaluate import evaluate
-    from pipeline.figure import figure
-    from pipeline.graph import Graph
-    from pipeline.learn import learn
-    from pipeline.params import load
-    from pipeline.shard import shard
-    from pipeline.table import table
+    from pipeline.results.figures import figure
+    from pipeline.results.tables import table
+    from pipeline.training.run import learn
+    from pipeline.work.graph import Graph
 
     with working_in(laid_out(tmp_path_factory.mktemp("made") / "project")) as folder:
         graph = Graph(load())

@@ -11,14 +11,14 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import claims
-from pipeline.claims import TESTS, decidable, decision, lines
-from pipeline.comparison import ALPHA, Contrast, Decision, holm
-from pipeline.files import read_lines
-from pipeline.graph import Graph
+from pipeline.config.reading import load
+from pipeline.config.typed import plain
 from pipeline.papers import Above, Best, Close, Concordant, Gain, Order, papers
-from pipeline.params import load
-from pipeline.typed import plain
+from pipeline.results import claims
+from pipeline.results.claims import TESTS, decidable, decision, lines
+from pipeline.results.statistics import ALPHA, Contrast, Decision, holm
+from pipeline.system.files import read_lines
+from pipeline.work.graph import Graph
 
 RUNS = {
     "high": [80.0, 80.2, 79.8],

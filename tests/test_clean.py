@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import command
 
-from pipeline.graph import Graph
-from pipeline.params import load
+from pipeline.config.reading import load
+from pipeline.work.graph import Graph
 
 OLD = "0123456789"  # the key of a run that params.yaml no longer names
 
@@ -118,7 +118,7 @@ def test_on_a_terminal_it_asks(littered, answer, taken):
 
 
 def test_it_takes_nothing_while_a_graph_runs(littered):
-    from pipeline.command import alone
+    from pipeline.runner.session import alone
 
     before = files(littered)
     with alone():

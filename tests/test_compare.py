@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.compare import compare
-from pipeline.comparison import band
-from pipeline.graph import Graph
-from pipeline.keep import KEPT, kept
-from pipeline.params import load
+from pipeline.config.reading import load
+from pipeline.results.kept import KEPT, kept
+from pipeline.results.statistics import band
+from pipeline.work.graph import Graph
 
 LABEL = "finetune.dong2017-4000-full.centre"
 KEPT_VALUES = (69.0, 70.0, 71.0)  # band: 70 ± 4.303 * sqrt(4 / 3)

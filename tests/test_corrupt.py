@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.corrupt import CORRUPTIONS, MASKS, blocks_mask
+from pipeline.corruptions import CORRUPTIONS, MASKS, blocks_mask
 
 SIZES = (28, 29, 32, 89, 225)
 OPTIONS = {

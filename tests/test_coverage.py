@@ -5,8 +5,9 @@ import re
 import pytest
 from conftest import ROOT
 
+from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
 from pipeline.papers import papers
-from pipeline.params import STAGES, load
 
 PAGE = (ROOT / "docs" / "coverage.md").read_text()
 RUN = re.compile(rf"`({'|'.join(STAGES)})\.([\w-]+)`")

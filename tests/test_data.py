@@ -12,23 +12,18 @@ import webdataset
 from conftest import set_params
 from PIL import Image
 
-from pipeline.data import (
-    Batches,
-    Boxes,
-    Images,
-    balanced,
-    central_boxes,
-    held_out,
-    mirror,
-    open_manifest,
-    random_boxes,
-    read_tar,
-    subset,
-)
+from pipeline.config.reading import load
+from pipeline.config.runs import Augment, Data
+from pipeline.data.batches import Batches
+from pipeline.data.crops import Boxes, central_boxes, random_boxes
+from pipeline.data.images import Images, mirror
+from pipeline.data.manifest import open_manifest
+from pipeline.data.reader import read_tar
+from pipeline.data.subsets import balanced, held_out, subset
+from pipeline.data.writer import chosen, encode, open_split, shard
 from pipeline.datasets import Sample
-from pipeline.graph import Graph
-from pipeline.params import Augment, Data, load
-from pipeline.shard import chosen, encode, from_netpbm, netpbm, open_split, shard
+from pipeline.datasets.pixels import from_netpbm, netpbm
+from pipeline.work.graph import Graph
 
 AUGMENT = Augment(crop=15, flip=True)
 
@@ -49,8 +44,8 @@ def made(workplace):
 @pytest.fixture
 def small_shards(monkeypatch):
     """Several shards and windows, from few images."""
-    monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 12_000)
-    monkeypatch.setattr("pipeline.data.WINDOW", 16)
+    monkeypatch.setattr("pipeline.data.writer.SHARD_BYTES", 12_000)
+    monkeypatch.setattr("pipeline.data.manifest.WINDOW", 16)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "voc2007", "voc2012"])
@@ -326,8 +321,8 @@ def test_a_set_sorted_by_class_gives_batches_as_a_random_draw_does(tmp_path, wor
             Image.fromarray(np.full((8, 8, 3), k, np.uint8)).save(folder / f"{i}.png")
     dataset = {"source": "folder", "path": str(tmp_path / "sorted"), "splits": ["train"], "encoding": "raw"}
     set_params(workplace, datasets__sorted={**dataset, "side": 8})
-    monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 60_000)
-    monkeypatch.setattr("pipeline.data.WINDOW", 200)
+    monkeypatch.setattr("pipeline.data.writer.SHARD_BYTES", 60_000)
+    monkeypatch.setattr("pipeline.data.manifest.WINDOW", 200)
     shards = Graph(load(scale="paper")).shards("sorted")
     shard(shards)
     images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=0)
@@ -369,7 +364,7 @@ def test_sharding_holds_no_more_in_memory_for_ten_times_the_images(workplace):
         tracemalloc.start()
         try:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("pipeline.shard.SHARD_BYTES", 100_000)
+                patch.setattr("pipeline.data.writer.SHARD_BYTES", 100_000)
                 shard(shards)
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.reading import load
+from pipeline.data.writer import open_split
 from pipeline.datasets import SOURCES, folder
+from pipeline.datasets.pixels import decode
 from pipeline.datasets.procedural import VOID, look, open_procedural
 from pipeline.datasets.synsets import SYNSETS
-from pipeline.graph import Graph
-from pipeline.params import load
 from pipeline.pictures import pictures
-from pipeline.shard import decode, open_split
+from pipeline.work.graph import Graph
 
 NAMES = sorted(SOURCES)
 

@@ -12,7 +12,7 @@ from test_datasets_archives import offer, tar_of
 
 from pipeline.datasets import SOURCES
 from pipeline.datasets.archives import official
-from pipeline.shard import decode
+from pipeline.datasets.pixels import decode
 
 
 def jpeg(seed=0, kind="JPEG"):

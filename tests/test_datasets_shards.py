@@ -9,11 +9,14 @@ from test_datasets_archives import offer, tar_of
 from test_datasets_layouts import cifar_files, idx_files, pictures, stl10_files
 from test_datasets_photographs import annotation, jpeg
 
-from pipeline.data import Images, open_manifest, subset
+from pipeline.config.reading import load
+from pipeline.config.runs import Data
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.subsets import subset
+from pipeline.data.writer import chosen, shard
 from pipeline.fetch import fetch
-from pipeline.graph import Graph
-from pipeline.params import Data, load
-from pipeline.shard import chosen, shard
+from pipeline.work.graph import Graph
 
 
 @pytest.fixture

@@ -10,18 +10,21 @@ from conftest import set_params
 from torch import nn
 
 from pipeline import evaluate
-from pipeline.data import Images, central_boxes, open_manifest
+from pipeline.config.reading import load
+from pipeline.config.runs import Augment
+from pipeline.data.crops import central_boxes
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard, write_split
 from pipeline.datasets import Sample, voc
 from pipeline.evaluate import activations, inside
-from pipeline.figure import arrays, figure
-from pipeline.files import read_json
-from pipeline.graph import Graph
-from pipeline.learn import learn
-from pipeline.metrics import confusion, mean_iou
-from pipeline.objectives import MODELS
+from pipeline.measures.metrics import confusion, mean_iou
+from pipeline.objectives.objectives import MODELS
 from pipeline.papers import papers
-from pipeline.params import Augment, load
-from pipeline.shard import shard, write_split
+from pipeline.results.figures import arrays, figure
+from pipeline.system.files import read_json
+from pipeline.training.run import learn
+from pipeline.work.graph import Graph
 
 # Row by row as the paper prints them, read from its text.
 PRINTED = {
@@ -92,7 +95,7 @@ def test_what_is_restored_better_is_compared_with_all_else_equal():
 
 
 def test_a_changed_corruption_moves_only_what_depends_on_it():
-    from pipeline.typed import Choice
+    from pipeline.config.typed import Choice
 
     params = load()
     run = params.pretrain["imagenet-big"]

@@ -10,24 +10,27 @@ from conftest import command, set_params
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, relu
 
-from pipeline.claims import TESTS
-from pipeline.comparison import ALPHA, Decision
-from pipeline.corrupt import MASKS, small_blocks_mask
-from pipeline.data import Batch, open_manifest
-from pipeline.drawings.dong import by_layer
+from pipeline.config.corruptions import HIDING
+from pipeline.config.reading import load
+from pipeline.config.typed import Choice
+from pipeline.corruptions import MASKS, small_blocks_mask
+from pipeline.data.batches import Batch
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
 from pipeline.evaluate import evaluate
-from pipeline.graph import Graph
-from pipeline.learn import beginning, learn, load_parts
 from pipeline.models import dong, wide
 from pipeline.models.layers import initialise
 from pipeline.models.probe import Probes
-from pipeline.objectives import LOSSES, MODELS
+from pipeline.objectives.objectives import LOSSES, MODELS
 from pipeline.papers import Above, Cell, Close, numbered, papers
-from pipeline.params import HIDING, load
-from pipeline.shard import shard
-from pipeline.table import from_files, line, shown
-from pipeline.train import at_rest
-from pipeline.typed import Choice
+from pipeline.results.claims import TESTS
+from pipeline.results.drawings.dong import by_layer
+from pipeline.results.statistics import ALPHA, Decision
+from pipeline.results.tables import from_files, line, shown
+from pipeline.training.loop import frozen_parts
+from pipeline.training.run import beginning, learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 # Row by row as the paper prints them, read from its text.
 PRINTED = {
@@ -176,9 +179,9 @@ def test_the_new_layers_learn_alone_first_and_then_all_of_them(cifar):
 def test_a_frozen_part_stays_frozen_after_the_warmup_which_a_scale_shortens_like_the_epochs():
     run = load().finetune["dong2017-4000-full"]
     both = replace(run, freeze=("head",))
-    assert at_rest(both, 9) == {"encoder", "head"}
-    assert at_rest(both, 10) == {"head"}
-    assert at_rest(replace(run, warmup=0), 0) == set()
+    assert frozen_parts(both, 9) == {"encoder", "head"}
+    assert frozen_parts(both, 10) == {"head"}
+    assert frozen_parts(replace(run, warmup=0), 0) == set()
     assert Graph(load()).training("finetune", "dong2017-4000-full", 0).spec.warmup == 1
 
 

@@ -57,7 +57,7 @@ def test_the_overview_names_stages_papers_and_targets(workplace):
         "figure",
         "claims",
         "report",
-        "backbone",
+        "export",
         "plan",
         "track",
         "clean",

@@ -7,8 +7,9 @@ import pytest
 from conftest import set_params
 from golden import changes, machine, specifications, tables, trainings
 
-from pipeline.graph import Graph
-from pipeline.params import Run, load
+from pipeline.config.reading import load
+from pipeline.config.runs import Run
+from pipeline.work.graph import Graph
 
 RENEW = "renew tests/golden only where a number is to move, as docs/refactoring.md says: make golden"
 

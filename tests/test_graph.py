@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from pipeline.graph import Graph, blocks_for
-from pipeline.params import load
+from pipeline.config.reading import load
+from pipeline.work.graph import Graph, blocks_for
 
 FULL = "imagenet-full"
 FINE = "voc2007-imagenet-full"

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import command, free_port, keep_only, keep_runs, set_params
 
-from pipeline.graph import Graph
-from pipeline.params import load
-from pipeline.track import FOLLOWED
+from pipeline.config.reading import load
+from pipeline.tracking.follower import FOLLOWED
+from pipeline.work.graph import Graph
 
 pytestmark = pytest.mark.graph
 

@@ -10,26 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d, pad
 
-from pipeline import filters
-from pipeline.claims import TESTS
-from pipeline.comparison import ALPHA, Decision
-from pipeline.corrupt import binomial
-from pipeline.data import Batch, Batches, Images, open_manifest
-from pipeline.drawings.masci import sheet
+from pipeline.config.optimisers import Sgd
+from pipeline.config.reading import load
+from pipeline.corruptions import binomial
+from pipeline.data.batches import Batch, Batches
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
 from pipeline.evaluate import MEASURES, batches, evaluate
-from pipeline.figure import arrays
-from pipeline.files import read_lines
-from pipeline.graph import RESULTS, Graph
-from pipeline.learn import beginning, learn, load_parts
-from pipeline.metrics import linear_svm_error
+from pipeline.measures import filter_statistics
+from pipeline.measures.metrics import linear_svm_error
 from pipeline.models.layers import initialise
 from pipeline.models.masci import AutoEncoder, Classifier, Encoder, ScaledTanh, erased, pooled
-from pipeline.objectives import LOSSES, stacked_autoencoder
-from pipeline.optimise import OPTIMISERS
+from pipeline.objectives.objectives import LOSSES, stacked_autoencoder
 from pipeline.papers import CLAIMS
-from pipeline.params import Sgd, load
+from pipeline.results.claims import TESTS
+from pipeline.results.drawings.masci import sheet
+from pipeline.results.figures import arrays
+from pipeline.results.statistics import ALPHA, Decision
 from pipeline.search import search
-from pipeline.shard import shard
+from pipeline.system.files import RESULTS, read_lines
+from pipeline.training.optimisers import OPTIMISERS
+from pipeline.training.run import beginning, learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 LECUN = (1.7159, 2 / 3)
 
@@ -274,13 +278,13 @@ def test_one_weight_on_and_noise_are_trivial_filters_and_shapes_are_not():
     places = torch.arange(7.0)
     blob = torch.exp(-((places[:, None] - 2) ** 2 + (places[None] - 4) ** 2) / 4)[None, None]
     edge = (places[None] - 3).sign().expand(7, 7)[None, None]
-    assert filters.trivial(torch.cat([one, peak])).tolist() == [True, True]
-    assert filters.trivial(noise).double().mean() > 0.95
-    assert filters.trivial(torch.cat([blob, edge, -5 * blob])).tolist() == [False] * 3
-    assert filters.localisation(one).item() == pytest.approx(1)
-    assert filters.localisation(torch.ones(1, 3, 7, 7)).item() == pytest.approx(9 / 49)
-    assert filters.localisation(blob) > filters.localisation(edge)
-    assert filters.described(torch.zeros(2, 3, 7, 7))["trivial"] == 100
+    assert filter_statistics.trivial(torch.cat([one, peak])).tolist() == [True, True]
+    assert filter_statistics.trivial(noise).double().mean() > 0.95
+    assert filter_statistics.trivial(torch.cat([blob, edge, -5 * blob])).tolist() == [False] * 3
+    assert filter_statistics.localisation(one).item() == pytest.approx(1)
+    assert filter_statistics.localisation(torch.ones(1, 3, 7, 7)).item() == pytest.approx(9 / 49)
+    assert filter_statistics.localisation(blob) > filter_statistics.localisation(edge)
+    assert filter_statistics.described(torch.zeros(2, 3, 7, 7))["trivial"] == 100
 
 
 def test_filters_are_measured_kept_and_drawn(digits):

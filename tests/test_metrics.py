@@ -9,8 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.comparison import paired, rank_correlation, unpaired
-from pipeline.metrics import (
+from pipeline.measures.metrics import (
     accuracy,
     average_precision,
     average_precision_11,
@@ -20,6 +19,7 @@ from pipeline.metrics import (
     psnr,
     selectivity,
 )
+from pipeline.results.statistics import paired, rank_correlation, unpaired
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
 

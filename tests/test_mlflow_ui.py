@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import command, free_port, reserved_port
 
-from pipeline.files import read_json, sha256
+from pipeline.system.files import read_json, sha256
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -58,7 +58,7 @@ def wait_for(ready, *, log: Path, seconds: float = 120.0) -> None:
 @pytest.fixture
 def told(made):
     """Its runs are handed over to MLflow's own store."""
-    from pipeline.track import Store, connect
+    from pipeline.tracking.store import Store, connect
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{made}/mlflow.db")

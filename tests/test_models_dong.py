@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import relu
 
-from pipeline.models.count import count
 from pipeline.models.dong import (
     SHORTCUTS,
     AutoEncoder,
@@ -17,6 +16,7 @@ from pipeline.models.dong import (
     network_1,
     network_2,
 )
+from pipeline.models.layer_costs import count
 from pipeline.models.layers import INITS, Conv, initialise
 
 NARROW = {

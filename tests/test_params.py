@@ -11,8 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from pipeline import papers, schema, typed
-from pipeline.params import PARAMS, Params, Run, check, load
+from pipeline import papers, schema
+from pipeline.config import typed
+from pipeline.config.params import PARAMS, Params
+from pipeline.config.reading import check, load
+from pipeline.config.runs import Run
 
 REAL = Path("params.yaml").read_text()
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from conftest import keep_only, set_params
 
-from pipeline import cost, papers, plan, rehearse
-from pipeline.cost import Job, longest
+from pipeline import papers, plan
+from pipeline.config.reading import load
 from pipeline.datasets import SOURCES
 from pipeline.datasets.archives import official
-from pipeline.graph import Graph
-from pipeline.models.count import count
 from pipeline.models.dong import AutoEncoder, Classifier, Encoder, network_2
-from pipeline.params import load
+from pipeline.models.layer_costs import count
+from pipeline.planning import cost
+from pipeline.planning.cost import Job, longest
+from pipeline.work.graph import Graph
 
 PLANNED = {
     "targets": ["all"],
@@ -35,7 +36,7 @@ PLANNED = {
 
 def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch):
     keep_only(workplace, "table6")
-    monkeypatch.setattr(rehearse, "SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.planning.rehearsal.SECONDS", 0.0)
     planned = plan.plan(["results/table6.csv"], None, 2)
     jobs = [Job(**job) for job in planned["jobs"]]
     stages = [job.stage for job in jobs]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import command, set_params
 
-from pipeline import progress
 from pipeline.evaluate import parts
-from pipeline.progress import Progress, lasting
+from pipeline.system import progress
+from pipeline.system.progress import Progress, lasting
 
 
 def test_a_log_gets_lines_with_the_time_that_is_left(monkeypatch, capsys):

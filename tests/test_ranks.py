@@ -13,14 +13,17 @@ import pytest
 import torch
 from conftest import both, command, set_params
 
-from pipeline.data import Batch, Batches, Images, Mixed, open_manifest
-from pipeline.devices import untaken
-from pipeline.graph import Graph
-from pipeline.learn import beginning, learn, load_parts
-from pipeline.objectives import corrupted
-from pipeline.params import load
-from pipeline.ranks import part
-from pipeline.shard import shard
+from pipeline.compute.device import untaken
+from pipeline.compute.distributed import part
+from pipeline.config.reading import load
+from pipeline.data.batches import Batch, Batches, Mixed
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
+from pipeline.objectives.objectives import corrupted
+from pipeline.training.run import beginning, learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 FULL = "imagenet-full"
 SHARED = (
@@ -71,7 +74,7 @@ def test_each_process_gets_its_own_images_cropped_and_spoiled_as_one_would(ready
         parts, halves = [], []
         for rank in range(ranks):
             monkeypatch.setattr(
-                "pipeline.ranks.part",
+                "pipeline.compute.distributed.part",
                 lambda count, rank=rank, ranks=ranks: part(count, rank=rank, ranks=ranks),
             )
             parts.append(batches.at(1, torch.device("cpu")))
@@ -136,7 +139,7 @@ def second_of(agent: int) -> int:
 
 def test_who_comes_takes_a_device_that_nobody_has(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("pipeline.devices._held", [])
+    monkeypatch.setattr("pipeline.compute.device._held", [])
     names = ["GPU-one", "GPU-two", "GPU-three"]
     assert [untaken(names[:2]), untaken(names[1:]), untaken(names)] == [0, 0, 2]
     assert untaken(names) in range(3)  # all are taken: any

@@ -11,14 +11,18 @@ import pytest
 import torch
 from conftest import set_params
 
-from pipeline import claims, papers, typed
-from pipeline.graph import Graph
-from pipeline.keep import keep, reuse
-from pipeline.learn import load_parts
-from pipeline.params import Run, load
-from pipeline.table import measurements, table
-from pipeline.train import load_tensors
-from pipeline.typed import plain
+from pipeline import papers
+from pipeline.config import typed
+from pipeline.config.reading import load
+from pipeline.config.runs import Run
+from pipeline.config.typed import plain
+from pipeline.keep import keep
+from pipeline.results import claims
+from pipeline.results.kept import reuse
+from pipeline.results.tables import measurements, table
+from pipeline.training.checkpoint import load_tensors
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"

@@ -11,17 +11,17 @@ from conftest import command, keep_only, set_params
 from test_reference import finished
 
 from pipeline import papers
-from pipeline.claims import COLUMNS, measured_by
-from pipeline.files import read_lines, write_lines
-from pipeline.graph import Graph
+from pipeline.config.reading import load
 from pipeline.keep import keep
-from pipeline.page.cells import agreement, decimals, shown
-from pipeline.page.parts import Shelf
-from pipeline.page.runs import Link, Runs, curve, duration
 from pipeline.papers import Cell
-from pipeline.params import load
 from pipeline.report import REPORT, report
-from pipeline.table import names
+from pipeline.results.claims import COLUMNS, measured_by
+from pipeline.results.page.cells import agreement, decimals, shown
+from pipeline.results.page.parts import Shelf
+from pipeline.results.page.runs import Link, Runs, curve, duration
+from pipeline.results.tables import names
+from pipeline.system.files import read_lines, write_lines
+from pipeline.work.graph import Graph
 
 FULL = {"paper": "90", "mean": "90.3", "sd": "0.2", "n": "3", "dataset": "cifar10", "state": "measured"}
 ENTER, ESCAPE, TAB = {"key": "Enter", "code": 13}, {"key": "Escape", "code": 27}, {"key": "Tab", "code": 9}

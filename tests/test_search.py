@@ -6,10 +6,10 @@ import shutil
 import pytest
 from conftest import both, set_params
 
-from pipeline.graph import Graph
-from pipeline.params import load
+from pipeline.config.reading import load
+from pipeline.data.writer import shard
 from pipeline.search import Trial, search, tune, varied
-from pipeline.shard import shard
+from pipeline.work.graph import Graph
 
 RUN = "finetune.cifar10-gaussian"
 RATES = ["1.0e-2", "1.0e-9"]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import command
 
-from pipeline.graph import Graph
-from pipeline.params import PARAMS, load
+from pipeline.config.params import PARAMS
+from pipeline.config.reading import load
 from pipeline.show import show
+from pipeline.work.graph import Graph
 
 LINES = PARAMS.read_text().splitlines()
 

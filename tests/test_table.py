@@ -9,10 +9,10 @@ import pytest
 from conftest import set_params
 
 from pipeline import papers
-from pipeline.graph import Graph
+from pipeline.config.reading import load
 from pipeline.papers import Cell, Table
-from pipeline.params import load
-from pipeline.table import COLUMNS, line, measurements, stale, table
+from pipeline.results.tables import COLUMNS, line, measurements, stale, table
+from pipeline.work.graph import Graph
 
 VALUES = {"psnr": 20.0, "map": 30.0, "error": 40.0}
 

@@ -11,13 +11,15 @@ from types import SimpleNamespace
 import pytest
 from conftest import command, free_port
 
-from pipeline import track
-from pipeline.delivered import Delivered, file_of
-from pipeline.files import hold
-from pipeline.graph import Graph
+from pipeline.config.reading import load
 from pipeline.papers import places
-from pipeline.params import load
-from pipeline.track import EVENTS, STORE, Events, Store, connect, masked, uri, views, waits
+from pipeline.system.locks import hold
+from pipeline.tracking import events
+from pipeline.tracking.delivered import Delivered, file_of
+from pipeline.tracking.delivery import waits
+from pipeline.tracking.events import EVENTS, Events
+from pipeline.tracking.store import STORE, Store, connect, masked, uri, views
+from pipeline.work.graph import Graph
 
 SECRET = "mysql://reader:hunter2@db.example.org/runs"
 
@@ -197,8 +199,8 @@ def test_a_story_that_was_remembered_and_not_vouched_for_is_handed_over_again_al
 
 def test_with_everything_delivered_mlflow_is_not_even_imported(store, delivered):
     code = (
-        "import sys, threading; from pipeline import track; e = threading.Event(); e.set(); "
-        "track.deliver(until=e, patience=0); print(track.waits(), 'mlflow' in sys.modules)"
+        "import sys, threading; from pipeline.tracking import delivery; from pipeline.tracking import events; e = threading.Event(); e.set(); "
+        "track.deliver(until=e, patience=0); print(delivery.waits(), 'mlflow' in sys.modules)"
     )
     words = (sys.executable, "-c", code)
     assert command(*words, folder=Path.cwd()).stdout.split() == ["False", "False"]
@@ -232,9 +234,9 @@ def test_a_store_that_is_away_is_said_loudly_and_delivered_to_later(tracked):
     done = command(
         sys.executable,
         "-c",
-        "from pipeline import track; import threading; e = threading.Event(); e.set(); "
-        "from pipeline.command import answered; import sys; "
-        "sys.exit(answered('track', lambda: track.deliver(until=e, patience=0.5)))",
+        "from pipeline.tracking import delivery; from pipeline.tracking import events; import threading; e = threading.Event(); e.set(); "
+        "from pipeline.runner.cli import exit_code_of; import sys; "
+        "sys.exit(exit_code_of('track', lambda: delivery.deliver(until=e, patience=0.5)))",
         folder=tracked,
         check=False,
         MLFLOW_TRACKING_URI=away,
@@ -255,7 +257,7 @@ def test_passwords_in_addresses_are_masked():
 
 
 def test_a_following_process_ends_with_the_one_that_it_follows(tracked):
-    code = "from pipeline.track import follow; import os; follow(); os._exit(9)"
+    code = "from pipeline.tracking.follower import follow; import os; follow(); os._exit(9)"
     done = command(sys.executable, "-c", code, folder=tracked, check=False)  # returns when both have ended
     assert done.returncode == 9
     lock = hold(file_of(STORE, "lock"))
@@ -266,7 +268,7 @@ def test_a_following_process_ends_with_the_one_that_it_follows(tracked):
 def test_a_runs_tags_name_the_tables_that_show_it(workplace):
     graph = Graph(load())
     training = graph.training("finetune", "voc2007-imagenet-full", 0)
-    with track.run(training, SimpleNamespace(sha256="abc"), commit="0123", files=[]):
+    with events.tracked(training, SimpleNamespace(sha256="abc"), commit="0123", files=[]):
         pass
     begin = json.loads((training.folder / EVENTS).read_text().splitlines()[0])["begin"]
     assert begin["tags"]["paper"] == "dong2016"

@@ -17,17 +17,23 @@ from compiler import compiled
 from conftest import both, command, set_params
 from torch import nn
 
-from pipeline.data import Batches, Images, open_manifest
-from pipeline.devices import COMPILER
-from pipeline.engine import COMPILED_FROM, compiles
-from pipeline.graph import Graph
-from pipeline.learn import beginning, learn, load_parts
-from pipeline.objectives import LOSSES
-from pipeline.optimise import OPTIMISERS, SCHEDULES
-from pipeline.params import Adam, Classify, Network1, Plateau, Sgd, Steps, load
-from pipeline.shard import shard
-from pipeline.train import fit
-from pipeline.typed import Choice, build
+from pipeline.compute.device import COMPILER
+from pipeline.compute.engine import COMPILED_FROM, compiles
+from pipeline.config.networks import Network1
+from pipeline.config.objectives import Classify
+from pipeline.config.optimisers import Adam, Plateau, Sgd, Steps
+from pipeline.config.reading import load
+from pipeline.config.typed import Choice, build
+from pipeline.data.batches import Batches
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
+from pipeline.objectives.objectives import LOSSES
+from pipeline.training.loop import fit
+from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
+from pipeline.training.run import beginning, learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 FULL = "imagenet-full"
 FINE = "voc2007-imagenet-full"

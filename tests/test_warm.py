@@ -12,19 +12,19 @@ import torch
 from compiler import compiled
 from conftest import both, command, set_params
 
-from pipeline import warm
-from pipeline.devices import COMPILER
-from pipeline.graph import Graph
-from pipeline.learn import load_parts
-from pipeline.params import load
-from pipeline.shard import shard
+from pipeline.compute.device import COMPILER
+from pipeline.config.reading import load
+from pipeline.data.writer import shard
+from pipeline.runner import worker
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
-RUN = ("pipeline.warm", "pretrain", "imagenet-full")
+RUN = ("pipeline.runner.worker", "pretrain", "imagenet-full")
 
 
 @contextmanager
 def holding_torch():
-    server = warm.start()
+    server = worker.start()
     try:
         yield server
     finally:
@@ -67,7 +67,13 @@ def test_a_fork_is_the_stage(workplace, ready):
     with holding_torch() as server:
         # a slip: its line, its exit code
         said = command(
-            sys.executable, "-m", "pipeline.warm", "pretrain", "imagenet-ful", folder=workplace, check=False
+            sys.executable,
+            "-m",
+            "pipeline.runner.worker",
+            "pretrain",
+            "imagenet-ful",
+            folder=workplace,
+            check=False,
         )
         assert said.returncode == 1
         assert said.stderr.strip().startswith("pretrain imagenet-ful: pretrain has no run 'imagenet-ful'")
@@ -97,7 +103,7 @@ def test_a_fork_is_the_stage(workplace, ready):
         fork = children(server.pid)[0]
     assert process.wait(timeout=30) == 1
     until(lambda: not Path(f"/proc/{fork}").exists())
-    assert not Path(warm.SOCKET).exists()
+    assert not Path(worker.SOCKET).exists()
     for left in ready.folder.glob("*"):
         left.unlink()
     command(sys.executable, "-m", *RUN, folder=workplace, OMP_NUM_THREADS="1")
@@ -108,7 +114,13 @@ def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypa
     with holding_torch():
         monkeypatch.setenv("PIPELINE_TRACEBACK", "1")
         done = command(
-            sys.executable, "-m", "pipeline.warm", "pretrain", "nobody", folder=workplace, check=False
+            sys.executable,
+            "-m",
+            "pipeline.runner.worker",
+            "pretrain",
+            "nobody",
+            folder=workplace,
+            check=False,
         )
     assert "Traceback" in done.stderr
 
@@ -130,5 +142,5 @@ def test_a_server_that_ends_late_leaves_the_next_ones_socket(workplace):
     with holding_torch() as first, holding_torch():
         first.stdin.close()
         first.wait(timeout=30)
-        assert warm.SOCKET.exists()
-    assert not warm.SOCKET.exists()
+        assert worker.SOCKET.exists()
+    assert not worker.SOCKET.exists()

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
-from pipeline import engine as choices
-from pipeline import winograd
-from pipeline.devices import COMPILER
-from pipeline.engine import by_winograd
-from pipeline.graph import Graph
-from pipeline.learn import learn
-from pipeline.params import load
-from pipeline.shard import shard
-from pipeline.warm import KEPT
+from pipeline.compute import winograd
+from pipeline.compute.device import COMPILER
+from pipeline.compute.engine import by_winograd
+from pipeline.config.reading import load
+from pipeline.data.writer import shard
+from pipeline.system.files import COMPILED
+from pipeline.training.run import learn
+from pipeline.work.graph import Graph
 
 CPU = torch.device("cpu")
 
@@ -166,14 +165,14 @@ def test_how_it_is_computed_follows_from_the_hardware(monkeypatch):
     assert not chosen(convolution="torch")
     with pytest.raises(ValueError, match="engine.convolution: winograd is for a CPU in fp32; set auto"):
         chosen(precision="bf16", convolution="winograd")
-    monkeypatch.setattr(choices, "library", lambda: None)
+    monkeypatch.setattr("pipeline.compute.engine.library", lambda: None)
     with pytest.raises(ValueError, match="here can compile it; set auto or torch"):
         chosen(convolution="winograd")
 
 
 @compiled
 def test_what_one_fork_compiled_the_next_takes(monkeypatch, tmp_path):
-    monkeypatch.setenv(KEPT, str(tmp_path))
+    monkeypatch.setenv(COMPILED, str(tmp_path))
     for compiler in (COMPILER, "no-such-compiler"):
         monkeypatch.setattr(winograd, "COMPILER", compiler)
         winograd.library.cache_clear()

@@ -8,31 +8,28 @@ import pytest
 import torch
 from conftest import set_params
 
-from pipeline import data
-from pipeline.balance import balance, balanced
-from pipeline.data import (
-    Batch,
-    Batches,
-    Boxes,
-    Images,
-    central_boxes,
-    cut,
-    mirror,
-    open_manifest,
-    random_boxes,
-)
+from pipeline.balance import balance
+from pipeline.config.reading import load
+from pipeline.config.runs import Augment
+from pipeline.config.typed import Choice
+from pipeline.data import reader
+from pipeline.data.batches import Batch, Batches, cut
+from pipeline.data.crops import Boxes, central_boxes, random_boxes
+from pipeline.data.images import Images, mirror
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
+from pipeline.datasets.pixels import resized
 from pipeline.evaluate import evaluate, outputs
-from pipeline.figure import arrays
-from pipeline.graph import Graph
-from pipeline.learn import beginning, learn, load_parts
 from pipeline.models import zhang
 from pipeline.models.layers import Combinator, initialise
-from pipeline.objectives import LOSSES, restoration
+from pipeline.objectives.objectives import LOSSES, restoration
 from pipeline.papers import papers
-from pipeline.params import Augment, load
-from pipeline.shard import resized, shard
-from pipeline.train import fit
-from pipeline.typed import Choice
+from pipeline.results.figures import arrays
+from pipeline.training.loop import fit
+from pipeline.training.loss_weights import balanced
+from pipeline.training.run import beginning, learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 TABLE_S1 = (1e-4, 1e-12, 1e-12, 1e-12, 1e-10)
 AS_MEANS = (7.53, 4.0e-7, 2.0e-7, 1.0e-7, 5.0e-6)
@@ -501,13 +498,13 @@ def test_a_ladder_and_a_pathway_are_trained_measured_and_kept(ready):
 
 def test_the_training_error_reads_the_shards_of_the_images_that_are_measured_once(ready, monkeypatch):
     set_params(ready, evaluate__seen__images=20, engine__stream_above_gb=0)
-    monkeypatch.setattr("pipeline.shard.SHARD_BYTES", 12_000)
-    monkeypatch.setattr("pipeline.data.WINDOW", 16)
+    monkeypatch.setattr("pipeline.data.writer.SHARD_BYTES", 12_000)
+    monkeypatch.setattr("pipeline.data.manifest.WINDOW", 16)
     graph = Graph(load())
     shard(graph.shards("imagenet-512"))
     learn(graph, "pretrain", "vgg", 0)
-    read, verified = [], data._verified
-    monkeypatch.setattr(data, "_verified", lambda manifest, i: read.append(i) or verified(manifest, i))
+    read, verified = [], reader._verified
+    monkeypatch.setattr(reader, "_verified", lambda manifest, i: read.append(i) or verified(manifest, i))
     evaluate(graph, "pretrain.vgg.seen", 0)
     content = json.loads(graph.measurement("pretrain.vgg.seen", 0).metrics.read_text())
     assert (content["split"], content["images"]) == ("train", 20)

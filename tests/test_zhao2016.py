@@ -8,21 +8,27 @@ import torch
 from conftest import both, set_params
 from torch import nn
 
-from pipeline import metrics, notation
-from pipeline.data import Batch, Images, held_out, open_manifest
+from pipeline.config import layer_notation
+from pipeline.config.layer_notation import Conv, Full, Pool
+from pipeline.config.objectives import Swwae
+from pipeline.config.reading import load
+from pipeline.config.typed import Choice
+from pipeline.data.batches import Batch
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.subsets import held_out
+from pipeline.data.writer import shard
 from pipeline.evaluate import evaluate, moved
-from pipeline.figure import arrays
-from pipeline.files import read_json
-from pipeline.graph import Graph
-from pipeline.learn import batches_of, beginning, learn, load_parts
+from pipeline.measures import metrics
 from pipeline.models import swwae
-from pipeline.notation import Conv, Full, Pool
-from pipeline.objectives import LOSSES, MODELS
+from pipeline.objectives.objectives import LOSSES, MODELS
 from pipeline.papers import papers
-from pipeline.params import Swwae, load
-from pipeline.shard import shard
-from pipeline.table import line
-from pipeline.typed import Choice
+from pipeline.results.figures import arrays
+from pipeline.results.tables import line
+from pipeline.system.files import read_json
+from pipeline.training.run import batches_of, beginning, learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 
 MNIST = "(64)5c-2p-(64)3c-2p-(64)3c-2p-10fc"
 STL = (
@@ -36,21 +42,21 @@ def drawn(*shape):
 
 def test_the_papers_notation_is_read():
     conv = Conv(64, 3)
-    assert notation.parse(MNIST) == [Conv(64, 5), Pool(2), conv, Pool(2), conv, Pool(2), Full(10)]
-    assert [each.size for each in notation.parse(STL) if isinstance(each, Pool)] == [4, 3, 2, 2]
-    assert notation.written(notation.parse(STL)) == STL.replace(" ", "")
+    assert layer_notation.parse(MNIST) == [Conv(64, 5), Pool(2), conv, Pool(2), conv, Pool(2), Full(10)]
+    assert [each.size for each in layer_notation.parse(STL) if isinstance(each, Pool)] == [4, 3, 2, 2]
+    assert layer_notation.written(layer_notation.parse(STL)) == STL.replace(" ", "")
 
 
 @pytest.mark.parametrize("slip", ["(64)5c-2q", "", "2p-(64)3c", "(64)4c", "(0)3c", "(64)3c-10fc-2p"])
 def test_what_is_no_notation_is_refused(slip):
     with pytest.raises(ValueError, match="layers"):
-        notation.parse(slip)
+        layer_notation.parse(slip)
 
 
 def test_a_narrower_network_keeps_its_proportions_and_its_classes():
-    narrow = notation.narrowed(notation.parse("(128)5c-2p-(256)3c-128fc-10fc"), 12)
-    assert notation.written(narrow) == "(12)5c-2p-(24)3c-12fc-10fc"
-    assert notation.narrowed(notation.parse(MNIST), 64) == notation.parse(MNIST)
+    narrow = layer_notation.narrowed(layer_notation.parse("(128)5c-2p-(256)3c-128fc-10fc"), 12)
+    assert layer_notation.written(narrow) == "(12)5c-2p-(24)3c-12fc-10fc"
+    assert layer_notation.narrowed(layer_notation.parse(MNIST), 64) == layer_notation.parse(MNIST)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 16])
@@ -117,7 +123,7 @@ def test_upsampling_copies_what_over_its_region():
 def test_every_convolutions_input_is_reconstructed_deterministically(pooling):
     torch.use_deterministic_algorithms(True)
     try:
-        layers = notation.narrowed(notation.parse(STL), 4)
+        layers = layer_notation.narrowed(layer_notation.parse(STL), 4)
         encoder = swwae.Encoder(layers, channels=3, pooling=pooling, beta=100.0, eps=1e-5)
         decoder = swwae.Decoder(encoder)
         x = torch.randn(2, 3, 50, 50)
@@ -289,7 +295,7 @@ def test_another_splits_images_are_the_unlabelled_half(workplace):
 
 
 def test_a_plan_knows_that_unlabelled_images_cost_the_plain_convnet_nothing(workplace):
-    from pipeline.rehearse import Rehearsal
+    from pipeline.planning.rehearsal import Rehearsal
 
     graph, rehearsed = Graph(load()), {}
     for name in ("mnist-100-plain", "mnist-all-plain"):
@@ -373,7 +379,7 @@ def test_planes_are_correlated_each_by_itself():
 class Brightest(nn.Module):
     """Sees the brightest pixel of the image and nothing else."""
 
-    layers = notation.parse("(1)1c-16p")
+    layers = layer_notation.parse("(1)1c-16p")
 
     def maps(self, x):
         what, where = swwae.soft_pool(x, 16, beta=1000.0)
@@ -597,8 +603,8 @@ def test_the_networks_have_the_papers_shapes():
     shapes = {}
     for name in ("mnist-100-swwae", "svhn-1000-swwae", "stl10-swwae", "cifar10-swwae"):
         spec = load(scale="paper").finetune[name]
-        layers = notation.parse(spec.network.options.layers)
-        encoder = swwae.Encoder(notation.narrowed(layers, 2), channels=1)
+        layers = layer_notation.parse(spec.network.options.layers)
+        encoder = swwae.Encoder(layer_notation.narrowed(layers, 2), channels=1)
         convs = [layer for layer in layers if isinstance(layer, Conv)]
         shapes[name] = (len(convs), convs[-1].maps, encoder.side(spec.augment.crop))
     assert shapes == {

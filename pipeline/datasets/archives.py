@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pipeline.files import damaged, write_whole
+from pipeline.system.files import damaged, write_whole
 
 EXPANSION = 20  # times its own size is the most that an archive may unpack to; STL-10's is 1.2
 PATIENCE = 60  # seconds without a byte, after which a server is given up

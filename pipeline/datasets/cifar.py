@@ -15,9 +15,9 @@ import numpy as np
 
 from pipeline.datasets.archives import find, place, verify
 from pipeline.datasets.folder import open_split as open_folder
+from pipeline.datasets.pixels import decode
 from pipeline.datasets.splits import Arrays
-from pipeline.files import damaged, write_whole
-from pipeline.shard import decode
+from pipeline.system.files import damaged, write_whole
 
 PACKED = "images.npz"  # what `fetch` makes of a tree of files
 CONTENT = {  # sha256 over the sorted sha256 of the images: the same in whatever order and format they come

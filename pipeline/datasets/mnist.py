@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.datasets.archives import download, find, md5_of, official, verify
 from pipeline.datasets.splits import Arrays
-from pipeline.files import write_whole
+from pipeline.system.files import write_whole
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets import Object, Sample
-from pipeline.shard import FORMATS
+from pipeline.datasets.pixels import FORMATS
 
 
 @dataclass(frozen=True)

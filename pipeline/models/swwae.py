@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad, relu
 
+from pipeline.config.layer_notation import Conv, Full, Layer, Pool
 from pipeline.models.layers import Classifier
-from pipeline.notation import Conv, Full, Layer, Pool
 
 
 # torch's own max-pooling adds up its gradients in no fixed order on a GPU, and its unpooling refuses to run

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import typed
-from pipeline.graph import RESULTS
-from pipeline.params import STAGES, Params
-from pipeline.typed import Choice, choice, nearest
+from pipeline.config import typed
+from pipeline.config.params import Params
+from pipeline.config.runs import STAGES
+from pipeline.config.typed import Choice, choice, nearest
+from pipeline.system.files import RESULTS
 
 FOLDER = Path(__file__).parent
 MAIN = "dong2016"  # its tables are results/table2.csv, …; those of the others have a folder

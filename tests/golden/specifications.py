@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from golden import changes, read, write
-from pipeline.graph import Graph, Measurement, Shards, Training, short_hash
-from pipeline.params import STAGES, load
-from pipeline.typed import plain
+from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
+from pipeline.config.typed import plain
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement, Shards, Training, short_hash
 
 
 def differences() -> list[str]:

@@ -15,11 +15,13 @@ import numpy as np
 from conftest import laid_out, set_params, working_in
 
 from golden import changes, forget, machine, names, read, write
+from pipeline.config.reading import load
+from pipeline.data.writer import shard
 from pipeline.evaluate import evaluate
-from pipeline.graph import Graph, Measurement, Training
-from pipeline.learn import learn, load_parts
-from pipeline.params import load
-from pipeline.shard import shard
+from pipeline.training.run import learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement, Training
 
 RUNS = (  # with all that they start from, these use whatever params.yaml names
     "pretrain.imagenet-patch",

@@ -15,8 +15,8 @@ from random import Random
 
 from conftest import laid_out
 
-from pipeline.command import answered
-from pipeline.track import FOLLOWED
+from pipeline.runner.cli import exit_code_of
+from pipeline.tracking.follower import FOLLOWED
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def refused(act: Callable, names: str = "") -> str:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            code = answered("torture", act)
+            code = exit_code_of("torture", act)
     except BaseException as error:
         return f"a traceback: {type(error).__name__}: {error}"
     lines = said.getvalue().strip().splitlines()

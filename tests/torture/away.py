@@ -19,12 +19,13 @@ TRACK = (sys.executable, "-m", "pipeline.track")
 TELL = """
 import sys, time
 from types import SimpleNamespace
-from pipeline import track
-from pipeline.graph import Graph
-from pipeline.params import load
+from pipeline.tracking import events
+from pipeline.tracking import store
+from pipeline.work.graph import Graph
+from pipeline.config.reading import load
 seed, steps, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 training = Graph(load()).training("pretrain", "imagenet-full", seed)
-with track.run(training, SimpleNamespace(sha256="0"), commit="0", files=[]) as events:
+with events.tracked(training, SimpleNamespace(sha256="0"), commit="0", files=[]) as events:
     for step in range(1, steps + 1):
         events.log(step, {"loss": 1 / step})
         time.sleep(pause)

@@ -17,14 +17,18 @@ import yaml
 from conftest import set_params
 from PIL import Image
 
-from pipeline.data import Pixels, open_manifest
+from pipeline.config.reading import load
+from pipeline.data.images import Pixels
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
 from pipeline.datasets.archives import Archive, official
 from pipeline.datasets.archives import place as placed
-from pipeline.files import seal, sha256
-from pipeline.graph import Graph, Shards
-from pipeline.learn import learn, load_parts
-from pipeline.params import load
-from pipeline.shard import decode, netpbm, shard
+from pipeline.datasets.pixels import decode, netpbm
+from pipeline.system.files import seal, sha256
+from pipeline.training.run import learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Shards
 from torture import Fault, refused
 
 FULL = "imagenet-full"

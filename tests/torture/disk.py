@@ -8,11 +8,12 @@ from random import Random
 
 from conftest import both, set_params
 
-from pipeline.graph import Graph
-from pipeline.learn import learn, load_parts
-from pipeline.params import load
-from pipeline.shard import shard
-from pipeline.train import load_tensors
+from pipeline.config.reading import load
+from pipeline.data.writer import shard
+from pipeline.training.checkpoint import load_tensors
+from pipeline.training.run import learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 from torture import Fault, refused
 from torture.away import fill, may_mount, small_disk
 from torture.damage import FULL, _equal, made, short_params
@@ -63,15 +64,15 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
 FILLING = """
 import runpy, shutil, sys
 from pathlib import Path
-from pipeline import train
-after, save, rest = int(sys.argv[1]), train._save, Path("results/rest")
+from pipeline.training import checkpoint
+after, save, rest = int(sys.argv[1]), checkpoint._save, Path("results/rest")
 def filling(path, *others):
     global after
     after -= 1
     if not after:
         rest.write_bytes(bytes(shutil.disk_usage("results").free - 1000))
     save(path, *others)
-train._save = filling
+checkpoint._save = filling
 sys.argv = ["pretrain", "imagenet-full"]
 runpy.run_module("pipeline.pretrain", run_name="__main__")
 """  # a training during which the disk fills at a certain checkpoint

@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from pipeline.data import open_manifest, read_shards
-from pipeline.files import seal, sha256
-from pipeline.graph import Graph
-from pipeline.params import STAGES, load
+from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
+from pipeline.data.manifest import open_manifest
+from pipeline.data.reader import read_shards
+from pipeline.system.files import seal, sha256
+from pipeline.work.graph import Graph
 from torture import Fault, refused
 from torture.damage import leaves, made, short_params
 

@@ -16,10 +16,10 @@ from random import Random
 import torch
 import yaml
 
+from pipeline.config.reading import load
 from pipeline.datasets import SOURCES
 from pipeline.datasets.archives import unpack
-from pipeline.params import load
-from pipeline.train import load_tensors
+from pipeline.training.checkpoint import load_tensors
 from torture import Fault, refused
 from torture.damage import counts_as_official, short_params
 

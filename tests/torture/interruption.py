@@ -69,7 +69,7 @@ def small_graph(place: Path, *, epochs: int = 2) -> None:
 
 def outcome(place: Path) -> dict[str, Any]:
     """All that a finished graph must not owe to chance."""
-    from pipeline.train import load_tensors
+    from pipeline.training.checkpoint import load_tensors
 
     with (place / "results" / "table6.csv").open(newline="") as file:
         table = [{**line, "commit": ""} for line in csv.DictReader(file)]

@@ -7,9 +7,10 @@ from random import Random
 
 from conftest import laid_out, set_params
 
-from pipeline.graph import Graph
-from pipeline.learn import learn, load_parts
-from pipeline.params import load
+from pipeline.config.reading import load
+from pipeline.training.run import learn
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
 from torture import Fault
 from torture.damage import FULL, _equal, made, short_params
 from torture.interruption import WORDS, differences, done, small_graph, undisturbed

@@ -1,0 +1,1 @@
+"""Device, precision, compilation, several processes, convolutions."""

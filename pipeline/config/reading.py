@@ -1,0 +1,213 @@
+"""Read params.yaml once and check it whole: every value's type, every name's target."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from pipeline.config import typed
+from pipeline.config.objectives import FITS, LABELS_OF, OBJECTIVES, Classify
+from pipeline.config.params import PARAMS, Dataset, Params
+from pipeline.config.protocols import Protocol
+from pipeline.config.runs import STAGES, Run
+from pipeline.config.typed import nearest
+from pipeline.datasets import SOURCES
+
+
+def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
+    """Read and check params.yaml; `scale` overrides the one that it names."""
+    document = typed.read_yaml(path)
+    if scale is not None and isinstance(document, dict):
+        document = {**document, "scale": scale}
+    try:
+        params = typed.build(Params, document, "")
+        check(params)
+    except ValueError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    return params
+
+
+def _known(name: str, allowed: Collection[str], where: str) -> None:
+    if name not in allowed:
+        raise ValueError(f"{where} names {name!r}; {nearest(name, allowed)}")
+
+
+def check(params: Params) -> None:
+    """Every name leads somewhere, every combination can be done."""
+    if params.scale not in params.scales:
+        raise ValueError(f"there is no scale {params.scale!r}; {nearest(params.scale, params.scales)}")
+    for section in ("scales", "datasets", "pretrain", "finetune", "evaluate"):
+        for name in getattr(params, section):
+            _check_name(name, section)
+    for name, dataset in params.datasets.items():
+        _check_dataset(name, dataset)
+    for name, scale in params.scales.items():
+        for stage in scale.epochs:
+            _known(stage, STAGES, f"scales.{name}.epochs")
+        for wanted, given in scale.substitutes.items():
+            _known(wanted, params.datasets, f"scales.{name}.substitutes")
+            _known(given, params.datasets, f"scales.{name}.substitutes.{wanted}")
+    for stage in STAGES:
+        for name, run in params.runs(stage).items():
+            _check_run(params, f"{stage}.{name}", run)
+
+
+def _check_name(name: str, where: str) -> None:
+    """Names become folders, and words of commands."""
+    if not name or name[0] == "-" or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+        raise ValueError(
+            f"{where} has the name {name!r}; letters, digits, '-' and '_' are allowed, the first no '-'"
+        )
+
+
+def _check_dataset(name: str, dataset: Dataset) -> None:
+    where = f"datasets.{name}"
+    _known(dataset.source, SOURCES, f"{where}.source")
+    source = SOURCES[dataset.source]
+    if (dataset.source == "folder") != (dataset.path is not None):
+        raise ValueError(f"{where}: 'path' goes with 'source: folder', and only with it")
+    for split in dataset.splits:
+        _check_name(split, f"{where}.splits")
+        if source.splits:
+            _known(split, source.splits, f"{where}.splits")
+    if dataset.synsets is not None:
+        if dataset.source != "imagenet":
+            raise ValueError(f"{where}.synsets is for 'source: imagenet'")
+        from pipeline.datasets.synsets import SYNSETS
+
+        _known(dataset.synsets, SYNSETS, f"{where}.synsets")
+    if dataset.square and source.labels == "mask":
+        raise ValueError(f"{where}.square is for images without masks")
+    if dataset.objects and (dataset.source != "voc2007" or dataset.square):
+        raise ValueError(f"{where}.objects is for 'source: voc2007', and not for squares cut from it")
+
+
+def _check_run(params: Params, where: str, run: Run) -> None:
+    _known(run.data.set, params.datasets, f"{where}.data.set")
+    dataset = params.datasets[run.data.set]
+    _known(run.data.split, dataset.splits, f"{where}.data.split")
+    labels, wanted = SOURCES[dataset.source].labels, LABELS_OF.get(run.objective.name, "")
+    if wanted and labels != wanted:
+        raise ValueError(
+            f"{where}.objective {run.objective.name!r} learns from {wanted!r} labels; "
+            f"{run.data.set!r} has {labels!r}"
+        )
+    _check_stack(where, run)
+    _check_what_where(params, where, run)
+    _check_augmented(where, run)
+    if run.start is not None:
+        _known(run.start, params.pretrain, f"{where}.start")
+        other = params.pretrain[run.start]
+        if run.network != other.network:
+            raise ValueError(f"{where}.network differs from that of pretrain.{run.start}, where it starts")
+        _check_chain(params, where, run)
+    for protocol in run.evaluate:
+        _known(protocol, params.evaluate, f"{where}.evaluate")
+        _check_protocol(params, where, run, protocol)
+        split, elsewhere = params.evaluate[protocol].split, params.evaluate[protocol].set
+        _check_whole(where, run, protocol, params.evaluate[protocol])
+        if elsewhere is not None:
+            _known(elsewhere, params.datasets, f"evaluate.{protocol}.set")
+            _known(split, params.datasets[elsewhere].splits, f"evaluate.{protocol}.split")
+        elif split != "validation":
+            _known(split, dataset.splits, f"{where}.evaluate {protocol!r}, its split")
+        elif not run.data.holdout:
+            raise ValueError(f"{where}.evaluate {protocol!r} needs 'holdout' in its data")
+
+
+def _check_stack(where: str, run: Run) -> None:
+    others = set(OBJECTIVES) - {"cae", "swwae", "augment"}
+    fits = FITS.get(run.network.name, tuple(others))
+    if run.objective.name not in fits:
+        raise ValueError(
+            f"{where}.objective {run.objective.name!r} does not go with the network {run.network.name!r}; "
+            f"{nearest(run.objective.name, fits)}"
+        )
+    if run.objective.name == "cae":
+        layer, layers = run.objective.options.layer, len(run.network.options.maps)
+        if not 1 <= layer <= layers:
+            raise ValueError(f"{where}.objective.cae.layer is {layer}; 1 to {layers} are allowed")
+        if layer > 1 and run.start is None:
+            raise ValueError(f"{where} trains layer {layer}; 'start' from a run that trained those below it")
+
+
+def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
+    classified = run.network.name in ("vgg", "alexnet")
+    if protocol.mirrored and not (protocol.everywhere and classified):
+        raise ValueError(
+            f"{where}.evaluate {name!r}: 'mirrored' goes with 'everywhere' and is for the networks 'vgg' and "
+            "'alexnet'"
+        )
+    if protocol.everywhere and not classified and run.objective.name != "segment":
+        raise ValueError(
+            f"{where}.evaluate {name!r} is for the networks 'vgg' and 'alexnet' and the objective 'segment'"
+        )
+
+
+def _check_protocol(params: Params, where: str, run: Run, protocol: str) -> None:
+    """A shift is read from the pooling whose `where` is a place in the region, objects from their boxes."""
+    measure = params.evaluate[protocol].measure
+    if measure is not None and measure.name == "activations":
+        from pipeline.datasets.voc import CLASSES
+
+        name = params.evaluate[protocol].set or run.data.set
+        if name in params.datasets and not params.datasets[name].objects:
+            raise ValueError(f"{where}.evaluate {protocol!r} needs 'objects: true' in datasets.{name}")
+        for wanted in measure.options.objects:
+            _known(wanted, CLASSES, f"evaluate.{protocol}.measure.activations.objects")
+    if measure is None or measure.name != "shift":
+        return
+    if run.network.name != "what-where" or run.network.options.pooling != "soft":
+        raise ValueError(f"{where}.evaluate {protocol!r} wants the network 'what-where' with 'pooling: soft'")
+
+
+def _check_what_where(params: Params, where: str, run: Run) -> None:
+    data, objective = run.data, run.objective
+    if data.unlabelled is not None:
+        _known(data.unlabelled, params.datasets[data.set].splits, f"{where}.data.unlabelled")
+        if objective.name != "swwae":
+            raise ValueError(f"{where}.data.unlabelled is for the objective 'swwae', not {objective.name!r}")
+        if run.batch < 2:
+            raise ValueError(f"{where}.batch is {run.batch}; at least 2, half of them unlabelled, are wanted")
+    if run.network.name != "what-where" or (objective.name == "swwae" and not objective.options.nll):
+        return
+    classes, units = SOURCES[params.datasets[data.set].source].classes, run.network.options.classes
+    if units is None or units != (classes or units):
+        raise ValueError(
+            f"{where}.network.what-where.layers ends in {units or 'no'} units; {data.set!r} has "
+            f"{classes or 'as many as its folder'} classes, so it ends in -{classes or 'N'}fc"
+        )
+
+
+def _check_augmented(where: str, run: Run) -> None:
+    name, options = run.objective.name, run.objective.options
+    if run.weights and (run.network.name, name) != ("vgg", "classify"):
+        raise ValueError(f"{where}.weights is for the network 'vgg' and the objective 'classify'")
+    if name == "classify" and run.network.name in ("vgg", "alexnet") and options != Classify():
+        raise ValueError(
+            f"{where}.objective.classify has options; {run.network.name!r} has a head of its own"
+        )
+    if name != "augment":
+        return
+    levels = run.network.options.levels
+    top = options.top or levels
+    if not 1 <= top <= levels:
+        raise ValueError(f"{where}.objective.augment.top is {top}; 1 to {levels} are allowed")
+    allowed = (1,) if options.variant == "first" else (1, top)
+    if len(options.weights) not in allowed:
+        raise ValueError(
+            f"{where}.objective.augment.weights has {len(options.weights)} numbers; "
+            f"{options.variant!r} wants {' or '.join(map(str, allowed))}"
+        )
+    if (options.variant == "ladder") < bool(options.noise):
+        raise ValueError(f"{where}.objective.augment.noise is for the variant 'ladder'")
+    if options.variant == "ladder" and (options.top or run.network.name != "vgg"):
+        raise ValueError(f"{where}.objective.augment: the ladder is for the whole of the network 'vgg'")
+
+
+def _check_chain(params: Params, where: str, run: Run) -> None:
+    seen: list[str] = []
+    while run.start is not None:
+        if run.start in seen:
+            raise ValueError(f"{where}.start goes in a circle: {' -> '.join([*seen, run.start])}")
+        seen.append(run.start)
+        _known(run.start, params.pretrain, f"{where}.start")
+        run = params.pretrain[run.start]

@@ -1,0 +1,140 @@
+"""Corruptions (dong2016, section 3.3): pure functions of a batch and a generator, the one source of chance.
+
+Images are (N, C, H, W), 0-centred, in units of the 0-255 scale: so is sigma, and a masked pixel is 0.
+Draws are made in the order N, H, W, C whatever the memory order of x: PyTorch fills only contiguous memory
+fast on a CPU (8 times faster than a channels-last tensor in place), and the layout changes no image.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+
+def noise(x: Tensor, *, rows: int, columns: int, generator: Generator) -> Tensor:
+    """Standard normal, for each image and channel of x: (N, C, rows, columns), channels-last."""
+    shape = (len(x), rows, columns, x.shape[1])
+    return torch.randn(shape, device=x.device, generator=generator).permute(0, 3, 1, 2)
+
+
+def strengths(x: Tensor, sigma: tuple[float, float], generator: Generator) -> Tensor:
+    """One sigma for each image: (N, 1, 1, 1)."""
+    return torch.empty((len(x), 1, 1, 1), device=x.device).uniform_(*sigma, generator=generator)
+
+
+def pixel_gaussian(x: Tensor, *, sigma: tuple[float, float], generator: Generator) -> Tensor:
+    """Noise of its own for every pixel, of a strength drawn for each image."""
+    strength = strengths(x, sigma, generator)
+    every = noise(x, rows=x.shape[2], columns=x.shape[3], generator=generator)
+    return torch.addcmul(x, strength, every).to(x.dtype)
+
+
+def fixed_gaussian(x: Tensor, *, sigma: float, generator: Generator) -> Tensor:
+    """Noise of its own for every pixel, of one strength for all images."""
+    every = noise(x, rows=x.shape[2], columns=x.shape[3], generator=generator)
+    return torch.add(x, every, alpha=sigma).to(x.dtype)
+
+
+def patch_gaussian(x: Tensor, *, sigma: tuple[float, float], patch: int, generator: Generator) -> Tensor:
+    """The same noise for all pixels of a square of a grid; the grid's last row and column are cut."""
+    height, width = x.shape[2:]
+    strength = strengths(x, sigma, generator)
+    each = noise(x, rows=-(-height // patch), columns=-(-width // patch), generator=generator)
+    each = (strength * each).repeat_interleave(patch, dim=2)[:, :, :height]
+    return (x + each.repeat_interleave(patch, dim=3)[..., :width]).to(x.dtype)
+
+
+def blocks_mask(x: Tensor, *, count: int, sides: tuple[int, int], generator: Generator) -> Tensor:
+    """Which pixels lie in any of `count` squares with sides in [a, b], wholly inside: bool (N, 1, H, W)."""
+    images, _, height, width = x.shape
+    least, most = sides
+    if not 1 <= least <= most <= min(height, width):
+        raise ValueError(
+            f"blocks of {least} to {most} pixels a side do not fit {height} x {width} pixels; "
+            "their sides are parts of the image's, above 0 and up to 1"
+        )
+    side = torch.randint(least, most + 1, (images, count), device=x.device, generator=generator)
+    top, left = (
+        (torch.rand(side.shape, device=x.device, generator=generator) * (length - side + 1)).long()
+        for length in (height, width)
+    )
+    if count == 1:
+        rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+        beside = (columns >= left) & (columns < left + side)
+        return (((rows >= top) & (rows < top + side))[:, :, None] & beside[:, None])[:, None]
+    # A square adds 1 at its upper left corner and beyond its lower right one, and takes 1 away at the others:
+    # summed along both sides, this counts the squares over each pixel. 1.1 to 2.2 times as fast as a batched
+    # product of row and column indicators from 29 to 225 pixels, and exact: the sums are of integers.
+    bottom, right = top + side, left + side
+    corners = [(top, left), (bottom, right), (top, right), (bottom, left)]
+    place = torch.cat([row * (width + 1) + column for row, column in corners], dim=1)
+    change = torch.tensor([1, 1, -1, -1], dtype=torch.int16, device=x.device).repeat_interleave(count)
+    cover = torch.zeros((images, (height + 1) * (width + 1)), dtype=torch.int16, device=x.device)
+    cover = cover.scatter_add_(1, place, change.expand(images, -1)).view(images, 1, height + 1, width + 1)
+    cover = cover.cumsum(3, dtype=torch.int16).cumsum(2, dtype=torch.int16)
+    return cover[..., :height, :width] > 0
+
+
+def big_block_mask(x: Tensor, *, low: float, high: float, generator: Generator) -> Tensor:
+    """One square, its side a whole number in [low, high] of the image's."""
+    length, slack = min(x.shape[2:]), 1e-9  # so that 0.28 of 25 is 7
+    sides = math.ceil(length * low - slack), math.floor(length * high + slack)
+    return blocks_mask(x, count=1, sides=sides, generator=generator)
+
+
+def small_blocks_mask(x: Tensor, *, count: int, fraction: float, generator: Generator) -> Tensor:
+    """Many squares of one side, which may overlap."""
+    side = max(1, round(min(x.shape[2:]) * fraction))
+    return blocks_mask(x, count=count, sides=(side, side), generator=generator)
+
+
+def binomial_mask(
+    x: Tensor, *, probability: float, black: float, white: float, generator: Generator
+) -> Tensor:
+    """Each pixel by itself; what it is set to does not matter here."""
+    return switches(x, generator) < probability
+
+
+def switches(x: Tensor, generator: Generator) -> Tensor:
+    """One number in [0, 1) for each pixel, whatever its channels."""
+    images, _, height, width = x.shape
+    return torch.rand((images, 1, height, width), device=x.device, generator=generator)
+
+
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """0 where the mask is set. A product: twice as fast as masked_fill, which also loses channels-last."""
+    return x * (~mask).to(x.dtype)
+
+
+def big_block(x: Tensor, *, low: float, high: float, generator: Generator) -> Tensor:
+    return masked(x, big_block_mask(x, low=low, high=high, generator=generator))
+
+
+def small_blocks(x: Tensor, *, count: int, fraction: float, generator: Generator) -> Tensor:
+    return masked(x, small_blocks_mask(x, count=count, fraction=fraction, generator=generator))
+
+
+def binomial(x: Tensor, *, probability: float, black: float, white: float, generator: Generator) -> Tensor:
+    """Pixels are switched on or off with even odds, in all their channels (masci2011, section 2.2)."""
+    drawn = switches(x, generator)
+    x = torch.where(drawn < probability, white, x)
+    return torch.where(drawn < probability / 2, black, x)
+
+
+CORRUPTIONS: dict[str, Callable[..., Tensor]] = {
+    "pixel_gaussian": pixel_gaussian,
+    "fixed_gaussian": fixed_gaussian,
+    "patch_gaussian": patch_gaussian,
+    "big_block": big_block,
+    "small_blocks": small_blocks,
+    "binomial": binomial,
+}
+
+
+# Which pixels a corruption hides: the same draws from the same state of the generator, the same options.
+MASKS: dict[str, Callable[..., Tensor]] = {
+    "big_block": big_block_mask,
+    "small_blocks": small_blocks_mask,
+    "binomial": binomial_mask,
+}

@@ -1,0 +1,1 @@
+"""Shards, images and batches."""

@@ -1,1 +1,0 @@
-"""Drawings that one paper alone has."""

@@ -1,0 +1,77 @@
+"""export: a trained encoder alone, for other code: pictures in [0, 1] become a map of features.
+
+What is written is read by three lines of plain torch:
+
+    import torch
+    encoder = torch.export.load("results/backbones/….pt2").module()
+    features = encoder(pictures)
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.system.files import RESULTS, write_whole
+from pipeline.training.weights import trained
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Training
+
+
+class Backbone(nn.Module):
+    """As torchvision's detectors take one."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module, *, mean: Tensor, std: Tensor, side: int) -> None:
+        super().__init__()
+        self.encoder = encoder.eval()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        with torch.inference_mode():
+            self.out_channels = self(torch.zeros(1, mean.shape[1], side, side)).shape[1]
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, out_channels, h, w)"""
+        return self.encoder((255 * pictures - self.mean) / self.std)
+
+
+def training_of(graph: Graph, label: str, seed: int) -> Training:
+    stage, _, name = label.partition(".")
+    return graph.training(stage, name, seed)
+
+
+def backbone(graph: Graph, label: str, seed: int) -> Backbone:
+    """The encoder of stage.run, behind the pixels' own mean and deviation."""
+    training = training_of(graph, label, seed)
+    data = training.spec.data
+    manifest = open_manifest(training.shards.manifest, data.split)
+    images = Images(manifest, stream_above_gb=0, raw=data.raw)
+    encoder = trained(training, manifest).encoder
+    assert isinstance(encoder, nn.Module)
+    return Backbone(encoder, mean=images.mean, std=images.std, side=training.spec.augment.crop)
+
+
+def export(graph: Graph, label: str, seed: int) -> None:
+    """Write results/backbones/<scale>/<stage.run>/<seed>-<key>.pt2.
+
+    Of any number of pictures, and of any size that leaves a map of more than one place: of one place
+    torch.export makes another program, so the example is larger than the crops that were trained on.
+    """
+    model = backbone(graph, label, seed)
+    training = training_of(graph, label, seed)
+    side, any_size = 4 * training.spec.augment.crop, torch.export.Dim.AUTO
+    example = torch.rand(2, model.mean.shape[1], side, side)
+    shapes = {"pictures": {0: any_size, 2: any_size, 3: any_size}}
+    program = torch.export.export(model, (example,), dynamic_shapes=shapes)
+    path = RESULTS / "backbones" / training.scale / training.label / f"{seed}-{training.key}.pt2"
+    write_whole(path, lambda beside: _save(program, beside))
+    print(path)
+
+
+def _save(program: torch.export.ExportedProgram, path: Path) -> None:
+    with path.open("wb") as file:
+        torch.export.save(program, file)

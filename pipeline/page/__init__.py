@@ -1,1 +1,0 @@
-"""The parts of results/report.html as plain values; report.html beside this file says how they look."""

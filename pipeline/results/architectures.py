@@ -1,0 +1,66 @@
+"""architecture: a paper's networks as they are built, layer by layer; the table proves the code."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from pipeline.datasets import SOURCES
+from pipeline.papers import find, numbered, target
+from pipeline.results.tables import grid
+from pipeline.system.files import read_lines, write_lines, write_text
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Training
+
+COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
+
+
+def trainings(graph: Graph, name: str) -> dict[str, Training]:
+    networks = find("architectures", name)[2].networks
+    named = {shown: label.split(".") for shown, label in networks.items()}
+    return {shown: graph.training(stage, run, 0) for shown, (stage, run) in named.items()}
+
+
+def architecture(graph: Graph, name: str) -> None:
+    """Write results/<name>.csv: each layer's output, parameters and millions of FLOPs of a forward pass."""
+    paper, key, wanted = find("architectures", name)
+    lines = []
+    for shown, training in trainings(graph, name).items():
+        rows = [*layers(training)]
+        total = ("all", (), sum(row[2] for row in rows), sum(row[3] for row in rows))
+        for layer, output, parameters, flops in (*rows, total):
+            shape = "x".join(map(str, output))
+            values = (
+                shown,
+                layer,
+                shape,
+                parameters,
+                f"{flops / 1e6:.3f}",
+                graph.params.scale,
+                training.identity,
+            )
+            lines.append(dict(zip(COLUMNS, map(str, values), strict=True)))
+    head = ["network", "layer", "output", "parameters", "MFLOP"]
+    body = [[line[column] for column in COLUMNS[:5]] for line in lines]
+    title = f"## {numbered(key)}: {wanted.title}\n\n"
+    title += f"At scale {graph.params.scale}.\n\n"
+    write_text(target(paper, key).with_suffix(".md"), title + grid(head, body))
+    write_lines(target(paper, key).with_suffix(".csv"), COLUMNS, lines)
+
+
+def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:
+    """Counted without running it: the network as this run builds it, its data set known by name alone."""
+    from pipeline.models.layer_costs import count
+    from pipeline.objectives.objectives import MODELS
+
+    source = SOURCES[training.shards.dataset.source]
+    manifest: Any = SimpleNamespace(channels=source.channels, classes=range(source.classes or 0))
+    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    counted = count(model, side=training.spec.augment.crop, channels=source.channels)
+    return [(each.name, each.output, each.parameters, each.flops) for each in counted]
+
+
+def stale(graph: Graph, name: str) -> bool:
+    """Whether the table on the disk shows networks of other runs than params.yaml now has."""
+    paper, key, _ = find("architectures", name)
+    lines = read_lines(target(paper, key).with_suffix(".csv"))
+    found = {line["network"]: line["run"] for line in lines}
+    return found != {shown: training.identity for shown, training in trainings(graph, name).items()}

@@ -1,0 +1,253 @@
+"""claims: what a paper says that its tables show, tried on our runs, as docs/statistics.md says."""
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, papers, target
+from pipeline.results import statistics
+from pipeline.results.statistics import Contrast, Decision
+from pipeline.results.tables import by_pipeline, from_files, names, number
+from pipeline.system.files import read_lines, write_lines
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement
+
+COLUMNS = (
+    "claim",
+    "where",
+    "says",
+    "verdict",
+    "p",
+    "level",  # the chance of error that is left to the claim: it is decided where p is at most this
+    "compared",  # the difference that decided
+    "difference",
+    "low",
+    "high",
+    "design",
+    "paired_low",
+    "paired_high",
+    "unpaired_low",
+    "unpaired_high",
+    "n",
+    "scale",
+    "dataset",
+    "runs",
+)
+
+
+NAME = "claims"
+VERDICTS = ("confirmed", "refuted", "undecided", "undecidable", "not learnt")
+LEARNT = 1.0  # dB that a restoration gains over its corrupted input, at least, in every pipeline
+PAIRS = 10  # so many seeds make up for the degrees of freedom that pairs cost
+
+
+def claims(graph: Graph, paper: str) -> None:
+    """Write results/claims.csv, or results/<paper>/claims.csv: one line a claim."""
+    write_lines(target(paper, NAME).with_suffix(".csv"), COLUMNS, lines(graph, paper))
+
+
+def measured_by(graph: Graph, claim: Claim) -> list[Measurement]:
+    labels = dict.fromkeys([*claim.labels(), *restorations(graph, claim)])
+    return [each for label in labels for each in graph.measurements(label)]
+
+
+def restorations(graph: Graph, claim: Claim) -> list[str]:
+    """How the denoising pre-trainings of the compared runs restore; a masked loss leaves seen pixels free."""
+    trainings = [one for label in claim.labels() for one in graph.measurement(label, 0).training.lineage]
+    return [
+        f"{each.label}.restore"
+        for each in dict.fromkeys(trainings)
+        if each.spec.objective.name == "denoise"
+        and not each.spec.objective.options.masked
+        and "restore" in each.spec.evaluate
+    ]
+
+
+def measurements(graph: Graph, paper: str) -> list[Measurement]:
+    """All that the paper's claims are tried on, each once."""
+    every = [each for claim in papers()[paper].claims.values() for each in measured_by(graph, claim)]
+    return list({each.identity: each for each in every}.values())
+
+
+def stale(graph: Graph, paper: str) -> bool:
+    """Whether the verdicts on the disk are of other runs than params.yaml now asks for."""
+    return outdated(graph, paper, read_lines(target(paper, NAME).with_suffix(".csv")))
+
+
+def outdated(graph: Graph, paper: str, lines: list[dict[str, str]], *, partly: bool = False) -> bool:
+    """Whether lines are of other runs than the claims now ask for; with `partly` some may be missing."""
+    found = {each.get("claim"): each.get("runs") for each in lines if tuple(each) == COLUMNS}
+    every = papers()[paper].claims.items()
+    wanted = {name: names(measured_by(graph, claim)) for name, claim in every if name in found or not partly}
+    return found != wanted
+
+
+def repeats(graph: Graph, claim: Claim) -> int:
+    """Independent pipelines of each of its runs."""
+    return min(graph.pipelines(label) for label in claim.labels())
+
+
+def decidable(graph: Graph, claim: Claim) -> bool:
+    """Whether the scale's repeats can show a spread, without which no difference is decided."""
+    return repeats(graph, claim) > 1
+
+
+def tried(graph: Graph, paper: str) -> dict[str, Claim]:
+    """The claims whose measurements are all there."""
+    return {
+        name: claim
+        for name, claim in paper_of(paper).claims.items()
+        if all(each.metrics.exists() for each in measured_by(graph, claim))
+    }
+
+
+def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, str]]:
+    """The claims that can be decided share the chance of a false verdict, by Holm's correction.
+
+    With `partly`, those that are not tried yet have no line; their share of that chance stays theirs.
+    """
+    every = paper_of(paper).claims
+    wanted = tried(graph, paper) if partly else every
+    decisions = {name: decision(graph, claim) for name, claim in wanted.items()}
+    tested = [name for name, claim in every.items() if decidable(graph, claim)]
+    flaws = {name: flaw(graph, claim) for name, claim in wanted.items()}
+    p = [decisions[name].p if name in wanted and not flaws[name] else 1.0 for name in tested]
+    levels = dict(zip(tested, statistics.holm(p), strict=True))
+    return [
+        line(graph, name, claim, decisions[name], levels.get(name), flaws[name])
+        for name, claim in wanted.items()
+    ]
+
+
+def flaw(graph: Graph, claim: Claim) -> str:
+    """The pre-training that restores worst, if it has not learnt to; nothing is decided then."""
+    gains = {
+        label: min(by_pipeline(graph, label, "psnr_gain", from_files).values())
+        for label in restorations(graph, claim)
+    }
+    label = min(gains, key=gains.__getitem__, default="")
+    return f"psnr_gain: {label} - {LEARNT:g}" if gains and gains[label] < LEARNT else ""
+
+
+def decision(graph: Graph, claim: Claim) -> Decision:
+    def values(label: str, metric: str) -> list[float]:
+        return list(by_pipeline(graph, label, metric, from_files).values())
+
+    contrasts = TESTS[claim.test.name](claim.test.options, values)
+    return Decision(contrasts=contrasts, pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS)
+
+
+def shared(graph: Graph, claim: Claim) -> bool:
+    """Whether the runs that are compared share their seeds, labels and order of images."""
+
+    def alike(group: tuple[str, ...]) -> bool:
+        specs = [graph.measurements(label)[0].training.spec for label in group]
+        return len(specs) > 1 and len({(spec.data, spec.batch) for spec in specs}) == 1
+
+    counts = {graph.pipelines(label) for group in claim.arms() for label in group}
+    return len(counts) == 1 and all(map(alike, claim.arms()))
+
+
+def line(
+    graph: Graph, name: str, claim: Claim, decision: Decision, level: float | None, flaw: str
+) -> dict[str, str]:
+    """The verdict and the difference that it hangs on, with its interval at the claim's level."""
+    measured, decided = measured_by(graph, claim), {"verdict": "undecidable"}
+    shown = decision.deciding(level or statistics.ALPHA)
+    if level is not None:
+        paired = shared(graph, claim) and shown in decision.contrasts
+        made = {"unpaired": shown.made(pairs=False)} | ({"paired": shown.made(pairs=True)} if paired else {})
+        design = "paired" if decision.pairs and paired else "unpaired"
+        ends = {kind: decision.interval(each, level) for kind, each in made.items()}
+        decided = {
+            "verdict": "not learnt" if flaw else decision.verdict(level),
+            "p": f"{decision.p:.3g}",
+            "level": f"{level:.3g}",
+            "design": design,
+            **dict(zip(("low", "high"), map(number, ends[design]), strict=True)),
+            **{f"{kind}_low": number(low) for kind, (low, _) in ends.items()},
+            **{f"{kind}_high": number(high) for kind, (_, high) in ends.items()},
+        }
+    return {
+        "claim": name,
+        "where": claim.where,
+        "says": claim.says,
+        **decided,
+        "compared": flaw or shown.says,
+        "difference": number(shown.made(pairs=False).difference),
+        "n": str(repeats(graph, claim)),
+        "scale": graph.params.scale,
+        "dataset": " ".join(sorted({each.shards.shown for each in measured})),
+        "runs": names(measured),
+    }
+
+
+def apart(above: str, below: str, metric: str, *, lower: bool, values: Any) -> Contrast:
+    """How far the first lies above the second; below it, where lower is better."""
+    above, below = (below, above) if lower else (above, below)
+    return Contrast(
+        says=f"{metric}: {above} - {below}",
+        samples=(values(above, metric), [-value for value in values(below, metric)]),
+    )
+
+
+def order(options: Order, values: Any) -> list[Contrast]:
+    steps = itertools.pairwise(options.of)
+    return [apart(*step, options.metric, lower=options.lower, values=values) for step in steps]
+
+
+def best(options: Best, values: Any) -> list[Contrast]:
+    return [
+        apart(options.of, other, options.metric, lower=options.lower, values=values) for other in options.than
+    ]
+
+
+def above(options: Above, values: Any) -> list[Contrast]:
+    sign = -1 if options.lower else 1
+    found = [sign * (value - options.value) for value in values(options.of, options.metric)]
+    ends = (f"{options.value:g}", options.of) if options.lower else (options.of, f"{options.value:g}")
+    return [Contrast(says=f"{options.metric}: {ends[0]} - {ends[1]}", samples=(found,))]
+
+
+def gain(options: Gain, values: Any) -> list[Contrast]:
+    of, than = (
+        apart(*pair, options.metric, lower=options.lower, values=values)
+        for pair in (options.of, options.than)
+    )
+    subtracted = ([-value for value in sample] for sample in than.samples)
+    return [Contrast(says=f"{of.says} - ({than.says})", samples=(*of.samples, *subtracted))]
+
+
+def concordant(options: Concordant, values: Any) -> list[Contrast]:
+    """Of each two runs: the second metric's difference, from the one that has less of the first metric."""
+    found = []
+    for one, other in itertools.combinations(options.of, 2):
+        first, second = options.metrics
+        given = apart(one[0], other[0], first, lower=False, values=values)
+        lower = given.made(pairs=False).difference < 0
+        given = apart(one[0], other[0], first, lower=lower, values=values)
+        found.append(replace(apart(one[1], other[1], second, lower=lower, values=values), given=given))
+    return found
+
+
+def close(options: Close, values: Any) -> list[Contrast]:
+    """What is left of the margin on either side of the difference."""
+    rise, fall = (apart(*options.of, options.metric, lower=lower, values=values) for lower in (False, True))
+    sides = (options.within + options.by, rise, fall), (options.within - options.by, fall, rise)
+    return [
+        Contrast(
+            says=f"{margin:g} - ({taken.says})",
+            samples=([margin + value for value in negated.samples[0]], negated.samples[1]),
+        )
+        for margin, taken, negated in sides
+    ]
+
+
+TESTS: dict[str, Any] = {
+    "order": order,
+    "best": best,
+    "above": above,
+    "gain": gain,
+    "concordant": concordant,
+    "close": close,
+}

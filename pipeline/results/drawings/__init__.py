@@ -1,0 +1,1 @@
+"""Drawings of figures, a file a paper."""

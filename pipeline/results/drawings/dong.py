@@ -1,0 +1,38 @@
+"""dong2017, figure 3: what is read from each layer, a panel a metric, a line a network."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.papers import Figure
+from pipeline.results.tables import from_files
+from pipeline.work.graph import Graph
+
+
+def layers(graph: Graph, wanted: Figure) -> Any:
+    import matplotlib.pyplot as plt
+
+    from pipeline.results.figures import COLOURS, MARKERS, STYLES  # which has this drawing among its own
+
+    panels = wanted.draw.options.panels
+    drawn, every = plt.subplots(
+        1, len(panels), figsize=(4 * len(panels), 3.2), squeeze=False, layout="constrained"
+    )
+    for axes, (metric, says) in zip(every[0], panels.items(), strict=True):
+        for i, (name, label) in enumerate(wanted.runs.items()):
+            found = np.array([by_layer(from_files(each), metric) for each in graph.measurements(label)])
+            numbers, mean, sd = np.arange(1, found.shape[1] + 1), found.mean(axis=0), found.std(axis=0)
+            axes.plot(numbers, mean, STYLES[i % 4], marker=MARKERS[i % 6], color=COLOURS[i % 8], label=name)
+            axes.fill_between(numbers, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+        axes.set(xlabel="layer", ylabel=says)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+    every[0][0].legend(frameon=False)
+    return drawn
+
+
+def by_layer(result: dict[str, Any], metric: str) -> list[float]:
+    """metric_1, metric_2, … of a measurement."""
+    own = result["metrics"]
+    return [own[f"{metric}_{k}"] for k in range(1, len(own) + 1) if f"{metric}_{k}" in own]

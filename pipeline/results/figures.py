@@ -1,0 +1,186 @@
+"""figure: a paper's figures from our measurements, as PNG and PDF, with what the paper says they show."""
+
+import json
+import statistics
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pipeline.papers import Figure, find, numbered, target
+from pipeline.results.drawings import dong, masci, swwae, zhang
+from pipeline.results.tables import by_pipeline, from_files, names
+from pipeline.system.files import write_text, write_whole
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement
+
+# Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
+
+
+STYLES = ("-", "--", "-.", ":")
+BANDED = ("curves", "bars", "trend", "layers")  # drawings that show the spread over the seeds
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def figure(graph: Graph, name: str) -> None:
+    """Write results/<name>.png and .pdf, and .json: the caption, and the runs behind it."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    paper, key, wanted = find("figures", name)
+    drawn = DRAW[wanted.draw.name](graph, wanted)
+    caption = caption_of(graph, paper, key, wanted)
+    drawn.text(0.5, -0.03, textwrap.fill(caption, 110), ha="center", va="top", fontsize=7, wrap=True)
+    path = target(paper, key)
+    # without dates and versions inside, the same runs give the same bytes
+    pdf = partial(drawn.savefig, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
+    png = partial(drawn.savefig, format="png", dpi=200, bbox_inches="tight", metadata={"Software": None})
+    write_whole(path.with_suffix(".pdf"), pdf)
+    write_whole(path.with_suffix(".png"), png)
+    runs = names(measurements(graph, name))
+    write_text(path.with_suffix(".json"), json.dumps({"caption": caption, "runs": runs}, indent=1) + "\n")
+
+
+def measurements(graph: Graph, name: str) -> list[Measurement]:
+    """All that a figure shows, each once."""
+    return [each for label in find("figures", name)[2].labels() for each in graph.measurements(label)]
+
+
+def stale(graph: Graph, name: str) -> bool:
+    """Whether the figure on the disk shows other runs than params.yaml now asks for."""
+    paper, key, _ = find("figures", name)
+    path = target(paper, key).with_suffix(".json")
+    return not path.exists() or json.loads(path.read_text())["runs"] != names(measurements(graph, name))
+
+
+def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
+    shown = [graph.measurement(label, 0) for label in wanted.labels()]
+    data = ", ".join(sorted({each.shards.shown for each in shown}))
+    seeds = sorted({graph.pipelines(label) for label in wanted.labels()})
+    repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    bands = ", bands one standard deviation" if wanted.draw.name in BANDED else ""
+    smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
+    return (
+        f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
+        f"Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
+    )
+
+
+def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
+    """Mean and standard deviation over the seeds."""
+    found = list(by_pipeline(graph, label, metric, from_files).values())
+    return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
+
+
+def axes_of(width: float = 5.5, height: float = 3.4, *, columns: int = 1) -> tuple[Any, Any]:
+    import matplotlib.pyplot as plt
+
+    drawn, every = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    for axes in np.atleast_1d(every):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+    return drawn, every
+
+
+def curves(graph: Graph, wanted: Figure) -> Any:
+    """The loss of each epoch, a band of one standard deviation over the seeds."""
+    drawn, axes = axes_of()
+    for i, (name, label) in enumerate(wanted.runs.items()):
+        told = [from_files(each)["epoch_losses"] for each in graph.measurements(label)]
+        losses = np.array([each[: wanted.draw.options.epochs] for each in told])
+        epochs, mean, sd = np.arange(1, losses.shape[1] + 1), losses.mean(axis=0), losses.std(axis=0)
+        axes.plot(epochs, mean, STYLES[i % 4], color=COLOURS[i % 8], label=name, linewidth=1.6)
+        axes.fill_between(epochs, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+    axes.set(xlabel="epoch", ylabel="training loss (nats)")
+    axes.legend(frameon=False)
+    return drawn
+
+
+def bars(graph: Graph, wanted: Figure) -> Any:
+    drawn, axes = axes_of(5.5, 0.6 + 0.5 * len(wanted.runs))
+    for i, label in enumerate(wanted.runs.values()):
+        mean, sd = values(graph, label, wanted.draw.options.metric)
+        axes.barh(i, mean, 0.6, xerr=sd or None, color=COLOURS[i % 8], capsize=3)
+        axes.text(mean + sd, i, f"  {mean:.2f}", va="center", fontsize=8)
+        axes.set_yticks(range(len(wanted.runs)), list(wanted.runs))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.set_xlabel(f"{wanted.draw.options.metric.replace('_', ' ')} ({wanted.draw.options.unit})")
+    return drawn
+
+
+def trend(graph: Graph, wanted: Figure) -> Any:
+    options = wanted.draw.options
+    panels = options.panels or {"": tuple(options.lines)}
+    drawn, every = axes_of(5.5 if len(panels) == 1 else 4.2 * len(panels), columns=len(panels))
+    for (title, lines), axes in zip(panels.items(), every if len(panels) > 1 else [every], strict=True):
+        for i, name in enumerate(lines):
+            points = options.lines[name]
+            x = np.array([float(each) for each in points])
+            found = np.array([values(graph, label, options.metric) for label in points.values()])
+            mean, sd = found[:, 0], found[:, 1]
+            axes.plot(x, mean, STYLES[i % 4], marker=MARKERS[i % 6], color=COLOURS[i % 8], label=name)
+            axes.fill_between(x, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+        axes.set(xlabel=options.x, ylabel=f"{options.metric.replace('_', ' ')} ({options.unit})", title=title)
+        axes.legend(frameon=False)
+    return drawn
+
+
+def pictures(graph: Graph, wanted: Figure) -> Any:
+    """A row of images for each array of each run; the arrays are (K, H, W, C) or maps (K, H, W)."""
+    rows: list[tuple[str, np.ndarray]] = []
+    for name, label in wanted.runs.items():
+        kept = arrays(graph.measurement(label, 0))
+        shared = {array: kept[array] for array in wanted.draw.options.once}
+        rows += [each for each in shared.items() if not any(np.array_equal(each[1], row) for _, row in rows)]
+        rows += [(f"{name}\n{array}" if name else array, kept[array]) for array in wanted.draw.options.arrays]
+    return grid(rows)
+
+
+def grid(rows: list[tuple[str, np.ndarray]]) -> Any:
+    import matplotlib.pyplot as plt
+
+    columns = max(len(images) for _, images in rows)
+    drawn, every = plt.subplots(
+        len(rows), columns, figsize=(0.75 * columns + 1.2, 0.78 * len(rows)), squeeze=False
+    )
+    for (name, images), line in zip(rows, every, strict=True):
+        for axes in line:
+            axes.axis("off")
+        for axes, image in zip(line, images, strict=False):
+            flat = image.squeeze()
+            # a map has no scale of its own: from its least to its greatest value
+            shade = (
+                {"cmap": "gray", "vmin": 0, "vmax": 255} if flat.dtype == np.uint8 else {"cmap": "viridis"}
+            )
+            axes.imshow(flat, interpolation="nearest", **({} if flat.ndim == 3 else shade))
+        line[0].text(-0.1, 0.5, name, ha="right", va="center", fontsize=7, transform=line[0].transAxes)
+    drawn.subplots_adjust(wspace=0.06, hspace=0.06)
+    return drawn
+
+
+def arrays(measurement: Measurement) -> dict[str, np.ndarray]:
+    """What a measurement kept to be looked at."""
+    path = measurement.folder / "arrays.npz"
+    if not path.exists():
+        raise ValueError(
+            f"{measurement.name} keeps no arrays: give its protocol 'keep', the number of images"
+        )
+    with np.load(path, allow_pickle=False) as kept:
+        return dict(kept)
+
+
+DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
+    "curves": curves,
+    "bars": bars,
+    "trend": trend,
+    "pictures": pictures,
+    "filters": masci.filters,
+    "responses": swwae.responses,
+    "layers": dong.layers,
+    "decoded": zhang.decoded,
+}

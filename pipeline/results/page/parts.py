@@ -1,0 +1,202 @@
+"""What a paper consists of on the page: tables, networks, figures, claims, each as far as it was made."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.params import Params, Scale
+from pipeline.papers import Claim, Paper, called, numbered, target
+from pipeline.results import architectures, claims, figures, tables
+from pipeline.results.kept import KEPT
+from pipeline.results.page.cells import Shown, decimals, shown
+from pipeline.results.page.runs import Link, Runs
+from pipeline.system.files import read_lines
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement
+
+
+@dataclass(kw_only=True)
+class Part:
+    """A table, a figure, …, of one paper."""
+
+    kind: str
+    anchor: str
+    name: str  # Table 6
+    title: str
+    command: str
+    note: str = ""
+    state: str = "missing"  # made; kept: elsewhere; outdated: of other values than params.yaml has now
+    kept: bool = False  # not made here
+    scale: str = ""
+    data: str = ""
+    why: str = ""  # of what is missing
+    body: Any = None
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def link(self) -> Link:
+        return Link(self.name, f"#{self.anchor}")
+
+
+class Shelf:
+    """What lies in results/, beside what params.yaml asks for."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.graphs: dict[str, Graph] = {}
+        self.runs = Runs(self.graph_of)
+
+    def graph_of(self, scale: str) -> Graph | None:
+        if scale not in self.params.scales:
+            return None
+        return self.graphs.setdefault(scale, Graph(replace(self.params, scale=scale)))
+
+    def whole(self, scale: str) -> bool:
+        """Whether nothing is capped there."""
+        return self.params.scales.get(scale) == Scale()
+
+    def parts(self, paper: str, facts: Paper) -> list[Part]:
+        every = [
+            *(self.networks(paper, key, wanted.title) for key, wanted in facts.architectures.items()),
+            *(self.table(paper, key, wanted) for key, wanted in facts.tables.items()),
+            *(self.figure(paper, key, wanted) for key, wanted in facts.figures.items()),
+        ]
+        return [*every, self.claims(paper, facts.claims)] if facts.claims else every
+
+    def table(self, paper: str, key: str, layout: Any) -> Part:
+        path = target(paper, key).with_suffix(".csv")
+        part = self._part("table", paper, key, path, title=layout.title, note=layout.note)
+        lines = self._lines(paper, path)
+        self._settle(part, lines, lambda graph: tables.outdated(graph, called(paper, key), lines))
+        if part.state not in ("made", "kept"):
+            part.why = self._why(part, lambda graph: tables.measurements(graph, called(paper, key)))
+        found = {(each["row"], each["column"]): each for each in lines}
+        columns = {
+            name: decimals([cells[name] for cells in layout.rows.values() if name in cells])
+            for name in layout.columns
+        }
+
+        def cell(row: str, column: str) -> Shown | None:
+            if column not in layout.rows[row]:
+                return None
+            line = found.get((row, column))
+            stands = shown(
+                layout.rows[row][column], line, decimals=columns[column], whole=self.whole(part.scale)
+            )
+            if line and line["runs"] and stands.ours:
+                stands.links = self.runs.links(line["runs"], by=part.link)
+            return stands
+
+        rows = {row: [cell(row, column) for column in layout.columns] for row in layout.rows}
+        counts = {each.n for cells in rows.values() for each in cells if each and each.n}
+        part.body = {
+            "columns": layout.columns,
+            "rows": rows,
+            "n": counts.pop() if len(counts) == 1 else "",  # of all numbers alike: said once
+        }
+        return part
+
+    def networks(self, paper: str, key: str, title: str) -> Part:
+        path = target(paper, key).with_suffix(".csv")
+        part = self._part("networks", paper, key, path, title=title)
+        lines = read_lines(path)
+        self._settle(part, lines, lambda graph: architectures.stale(graph, called(paper, key)))
+        part.body = {}
+        for line in lines:
+            part.body.setdefault(line["network"], []).append(line)
+        return part
+
+    def figure(self, paper: str, key: str, wanted: Any) -> Part:
+        path = target(paper, key).with_suffix(".png")
+        part = self._part("figure", paper, key, path, title=wanted.title, note=f"The paper: {wanted.says}")
+        beside = path.with_suffix(".json")
+        if path.exists() and beside.exists():
+            told = json.loads(beside.read_text(encoding="utf-8"))
+            lines = [{"scale": told["runs"].partition("/")[0], "runs": told["runs"]}]
+            self._settle(part, lines, lambda graph: figures.stale(graph, called(paper, key)))
+            image = base64.b64encode(path.read_bytes()).decode()
+            part.body = {"image": f"data:image/png;base64,{image}", "caption": told["caption"]}
+            part.links = self.runs.links(told["runs"], by=part.link)
+        if part.state != "made":
+            part.why = self._why(part, lambda graph: figures.measurements(graph, called(paper, key)))
+        return part
+
+    def claims(self, paper: str, wanted: dict[str, Claim]) -> Part:
+        path = target(paper, claims.NAME).with_suffix(".csv")
+        part = self._part("claims", paper, claims.NAME, path, title="what the paper says that they show")
+        lines = self._lines(paper, path)
+        self._settle(part, lines, lambda graph: claims.outdated(graph, paper, lines, partly=part.kept))
+        if part.state not in ("made", "kept"):
+            part.why = self._why(part, lambda graph: claims.measurements(graph, paper))
+        found = {each["claim"]: each for each in lines}
+        part.body = [self._claim(part, claim, found.get(name)) for name, claim in wanted.items()]
+        return part
+
+    def _claim(self, part: Part, claim: Claim, line: dict[str, str] | None) -> dict[str, Any]:
+        told: dict[str, Any] = {"says": claim.says, "where": claim.where, "verdict": ""}
+        if line is None:
+            return told
+        values = {name: float(line[name]) for name in ("difference", "low", "high") if line[name]}
+        reach = max((abs(each) for each in values.values()), default=0) or 1
+        return {
+            **told,
+            **{name: line.get(name, "") for name in ("verdict", "p", "level", "design", "compared", "n")},
+            "values": values,
+            "places": {name: 60 + 54 * value / reach for name, value in values.items()},
+            "links": self.runs.links(line["runs"], by=part.link),
+        }
+
+    def _part(self, kind: str, paper: str, key: str, path: Path, *, title: str, note: str = "") -> Part:
+        return Part(
+            kind=kind,
+            anchor=f"{paper}-{key}",
+            name=numbered(key),
+            title=title,
+            note=note,
+            command=f"snakemake --cores all {path}",
+            kept=not path.exists(),
+        )
+
+    def _lines(self, paper: str, path: Path) -> list[dict[str, str]]:
+        """Of what was made here; else of what is kept, at the scale that does most."""
+        kept = [KEPT / scale / paper / path.name for scale in reversed(self.params.scales)]
+        return next((lines for lines in map(read_lines, (path, *kept)) if lines), [])
+
+    def _settle(self, part: Part, lines: list[dict[str, str]], stale: Callable[[Graph], bool]) -> None:
+        """By which scale its numbers were made, and whether params.yaml would make the same now."""
+        if not lines:
+            return
+        part.scale = next((each["scale"] for each in lines if each["scale"]), self.params.scale)
+        part.data = ", ".join(
+            dict.fromkeys(
+                each["dataset"] for each in lines if each.get("dataset", "") not in ("", "procedural")
+            )
+        )
+        graph = self.graph_of(part.scale)
+        fresh = "kept" if part.kept else "made"
+        part.state = "outdated" if graph is None or stale(graph) else fresh
+        part.command += f" --config scale={part.scale}"
+
+    def _why(self, part: Part, measurements: Callable[[Graph], list[Measurement]]) -> str:
+        """What it waits for, at its scale."""
+        graph = self.graph_of(part.scale or self.params.scale)
+        if graph is None:
+            return f"params.yaml has no scale {part.scale} any more"
+        measured = measurements(graph)
+        trainings = [each.training for each in measured]
+        for training in trainings:
+            if training.start:
+                trainings.append(training.start)
+        there = sum(each.metrics.exists() for each in measured)
+        untrained = {each.label for each in trainings if not each.weights.exists()}
+        shards = [*(each.shards for each in measured), *(each.shards for each in trainings)]
+        unfetched = {each.name for each in shards if each.fetched and not each.fetched.exists()}
+        told = [f"at scale {graph.params.scale}, {there} of {len(measured)} measurements are there"]
+        if untrained:
+            told.append(f"{len(untrained)} run{'s' * (len(untrained) > 1)} to train")
+        if unfetched:
+            told.append(f"data to fetch: {', '.join(sorted(unfetched))}")
+        return ", ".join(told)

@@ -1,0 +1,204 @@
+"""Runs as the page shows them: measured how, trained with which values, on which data and machine."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.papers import papers
+from pipeline.results.kept import record_of
+from pipeline.system.files import RESULTS
+from pipeline.tracking.events import flat
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement, Training, short_hash
+
+FEW = 6  # metrics that are seen at once; of more, as of each class of VOC, the others on demand
+WIDTH, HEIGHT = 460.0, 130.0  # of a curve
+
+
+@dataclass(frozen=True)
+class Link:
+    text: str
+    href: str
+
+
+@dataclass(kw_only=True)
+class Curve:
+    """The mean loss of each epoch as points of an SVG, a line a seed."""
+
+    lines: list[str]
+    low: float
+    high: float
+    epochs: int
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run of params.yaml under a protocol, or as it was trained, with all its seeds."""
+
+    anchor: str
+    label: str
+    scale: str
+    used_by: list[Link]
+    seeds: list[str]
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    curve: Curve | None = None
+    starts: list[Link] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    trained: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)  # files that should be there
+    outdated: bool = False
+    commands: list[str] = field(default_factory=list)
+
+    @property
+    def few(self) -> int:
+        return FEW if len(self.metrics) > FEW + 2 else len(self.metrics)
+
+
+class Runs:
+    """Every run that something on the page links to, once."""
+
+    def __init__(self, graph_of: Callable[[str], Graph | None]) -> None:
+        self.graph_of = graph_of
+        self.asked: dict[tuple[str, ...], list[Link]] = {}
+
+    def links(self, identities: str, *, by: Link) -> list[Link]:
+        """Identities as a CSV's `runs` has them: a link for each run, whatever the number of its seeds."""
+        runs: dict[str, list[str]] = {}
+        for each in identities.split():
+            runs.setdefault(each.rpartition("/")[0], []).append(each)
+        return [self.link(each, by=by) for each in runs.values()]
+
+    def link(self, identities: Sequence[str], *, by: Link) -> Link:
+        users = self.asked.setdefault(tuple(identities), [])
+        if by not in users:
+            users.append(by)
+        return Link(label_of(identities[0]), f"#{anchor_of(identities)}")
+
+    def shown(self) -> list[Run]:
+        """All of them; what one of them starts from is linked to, too, and so is one of them."""
+        shown: list[Run] = []
+        while len(shown) < len(self.asked):
+            identities = list(self.asked)[len(shown)]
+            shown.append(self._run(identities, self.asked[identities]))
+        return shown
+
+    def _run(self, identities: tuple[str, ...], users: list[Link]) -> Run:
+        scale = identities[0].split("/")[0]
+        works = [self._work(each) for each in identities]
+        trainings = [each.training if isinstance(each, Measurement) else each for each in works]
+        run = Run(
+            anchor=anchor_of(identities),
+            label=label_of(identities[0]),
+            scale=scale,
+            used_by=users,
+            seeds=[each.rpartition("/")[2].partition("-")[0] for each in identities],
+            outdated=None in works,
+        )
+        measured = identities[0].split("/")[1] == "evaluate"
+        if measured:
+            records = self._read(run, identities, "metrics.json")
+            shown = shown_in_tables(run.label)
+            every = dict.fromkeys(name for each in records for name in each["metrics"])
+            names = sorted(every, key=lambda name: name not in shown)
+            run.metrics = {name: [each["metrics"].get(name, math.nan) for each in records] for name in names}
+            run.curve = curve([each["epoch_losses"] for each in records])
+            run.measured = facts(records)
+            records = self._read(run, [each.identity for each in trainings if each is not None], "run.json")
+        else:
+            records = self._read(run, identities, "run.json")
+            run.curve = curve([each["epoch_losses"] for each in records])
+        if records:
+            run.params, run.trained = flat(records[0]["spec"]), facts(records)
+        own = Link(run.label, f"#{run.anchor}")
+        run.starts = self.links(
+            " ".join(dict.fromkeys(each["start"] for each in records if each["start"])), by=own
+        )
+        made = "metrics.json" if measured else "weights.pt"
+        targets = [str(RESULTS / "runs" / each / made) for each in identities]
+        run.commands = [f"snakemake --cores all {each} --config scale={scale}" for each in targets]
+        return run
+
+    def _work(self, identity: str) -> Training | Measurement | None:
+        """What params.yaml now makes under that name; None where it asks for something else."""
+        graph = self.graph_of(identity.split("/")[0])
+        try:
+            found = graph.of_path(RESULTS / "runs" / identity / "any") if graph else None
+        except ValueError:
+            return None
+        return found if isinstance(found, Training | Measurement) else None
+
+    @staticmethod
+    def _read(run: Run, identities: Iterable[str], name: str) -> list[dict[str, Any]]:
+        found = []
+        for path in (record_of(each, name) for each in identities):
+            try:
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                run.gone.append(str(path))
+        return found
+
+
+def label_of(identity: str) -> str:
+    """stage.run, or stage.run.protocol."""
+    _, stage, name, _ = identity.split("/")
+    return name if stage == "evaluate" else f"{stage}.{name}"
+
+
+def shown_in_tables(label: str) -> set[str]:
+    """The metrics of a measurement that some table shows."""
+    layouts = (layout for facts in papers().values() for layout in facts.tables.values())
+    return {
+        cell.metric for layout in layouts for _, _, cell in layout.cells() if cell.of == label and cell.metric
+    }
+
+
+def anchor_of(identities: Sequence[str]) -> str:
+    return f"run-{short_hash(list(identities))}"
+
+
+def curve(told: list[list[float]]) -> Curve | None:
+    told = [losses for losses in told if len(losses) > 1]
+    if not told:
+        return None
+    every = [loss for losses in told for loss in losses]
+    low, high, epochs = min(every), max(every), max(map(len, told))
+    lines = [
+        " ".join(
+            f"{WIDTH * i / (epochs - 1):.1f},{HEIGHT * (high - loss) / ((high - low) or 1):.1f}"
+            for i, loss in enumerate(losses)
+        )
+        for losses in told
+    ]
+    return Curve(lines=lines, low=low, high=high, epochs=epochs)
+
+
+FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "data": lambda each: f"{each['dataset']}, sha256 {each['data_sha256'][:16]}",
+    "images": lambda each: f"{each['images']:,} of the split {each['split']}" if "images" in each else "",
+    "commit": lambda each: each["commit"],
+    "date": lambda each: each.get("ended", "").partition("T")[0],
+    "machine": lambda each: each["machine"]["device"],
+    "system": lambda each: "torch {torch}, Python {python}, {system}".format(**each["machine"]),
+    "precision": lambda each: each.get("precision", ""),
+    "weights": lambda each: f"{each['parameters']:,}" if "parameters" in each else "",
+    "steps": lambda each: f"{each['steps']:,}" if "steps" in each else "",
+}
+
+
+def facts(records: list[dict[str, Any]]) -> dict[str, str]:
+    """What all seeds have in common, once; where they differ, each."""
+    found = {name: "; ".join(dict.fromkeys(tell(each) for each in records)) for name, tell in FACTS.items()}
+    if records:
+        together = f", {len(records)} seeds together" if len(records) > 1 else ""
+        found["time"] = duration(sum(each["seconds"] for each in records)) + together
+    return {name: told for name, told in found.items() if told}
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

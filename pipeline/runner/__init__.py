@@ -1,0 +1,1 @@
+"""Command line, session and warm worker."""

@@ -1,0 +1,79 @@
+"""How a stage is called: NAME, --seed, --scale; and how a slip is answered: in one line."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.config.params import Params
+from pipeline.config.reading import load
+from pipeline.system import progress
+from pipeline.system.signals import Stopped
+from pipeline.work.graph import Graph
+
+
+def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
+    """`python -m pipeline.<stage> NAME --seed N --scale S`."""
+    parser = argparse.ArgumentParser(prog=f"python -m pipeline.{stage}")
+    parser.add_argument("name", help="of the run, data set or measurement")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    given = parser.parse_args()
+
+    def act() -> None:
+        work(Graph(begun(given.scale)), given.name, given.seed)
+
+    sys.exit(exit_code_of(f"{stage} {given.name}", act))
+
+
+def begun(scale: str | None) -> Params:
+    """What params.yaml says; long work that begins with it can be stopped, and says how far it is."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's word for Ctrl-C
+    params = load(scale=scale)
+    progress.every = params.engine.log_seconds
+    return params
+
+
+def run_rendering(stage: str, work: Callable[[Graph, str], Any], *, name: str) -> None:
+    """`python -m pipeline.<stage> NAME --scale S`, for what is made of measurements."""
+    from pipeline import papers
+
+    parser = argparse.ArgumentParser(prog=f"python -m pipeline.{stage}")
+    parser.add_argument("name", help=name)
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    given = parser.parse_args()
+
+    def act() -> None:
+        params = load(scale=given.scale)
+        papers.check(params)
+        work(Graph(params), given.name)
+
+    sys.exit(exit_code_of(f"{stage} {given.name}", act))
+
+
+def exit_code_of(who: str, act: Callable[[], Any]) -> int:
+    """Do it; what the user can mend is said in one line, and the exit code is not zero."""
+    debug = bool(os.environ.get("PIPELINE_TRACEBACK"))
+    try:
+        act()
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        print(f"{who}: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(f"{who}: out of memory; fewer jobs at once (--cores), or a smaller batch", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, Stopped):
+        print(f"{who}: stopped; the same command goes on from what is written", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}"
+    return " ".join(str(error).split())

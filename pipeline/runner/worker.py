@@ -1,0 +1,182 @@
+"""warm: run a stage in a fork of a process that holds torch already; without one, as `python -m` would.
+
+Importing torch takes 1.5 to 5 seconds, a fork 13 ms: a graph of short stages would spend half its time on
+imports. Snakemake starts the process beside the graph and it ends with it; what it forks imports the
+pipeline itself, so that nothing of the project is older than the command. Where no such process answers, on
+a cluster node or by hand, the stage runs on its own.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+SOCKET = Path("results/.warm")  # relative: the path of a Unix socket has to be short
+LEAVE_SECONDS = 5.0  # for the last checkpoints, once the graph is gone
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>: a signal for when the parent ends
+
+
+def start() -> subprocess.Popen:
+    """The process that holds torch; it ends when its standard input does."""
+    SOCKET.parent.mkdir(exist_ok=True)
+    SOCKET.unlink(missing_ok=True)
+    words = [sys.executable, "-m", "pipeline.runner.worker"]
+    server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    assert server.stdout is not None
+    server.stdout.readline()  # it listens; torch it imports when the first stage comes
+    return server
+
+
+def run(stage: str, words: list[str]) -> int:
+    """What `python -m pipeline.<stage> WORDS` would do, and its exit code."""
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        server.connect(str(SOCKET))
+    except OSError:
+        return execute(stage, words)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda came, frame: server.sendall(bytes([came])))
+    request = {"stage": stage, "words": words, "environment": dict(os.environ)}
+    socket.send_fds(server, [b"."], [0, 1, 2])
+    server.sendall(json.dumps(request).encode() + b"\n")
+    answer = server.recv(1)
+    if not answer:
+        print(f"{stage}: the process that ran it ended; the same command goes on", file=sys.stderr)
+        return 1
+    return answer[0]
+
+
+def execute(stage: str, words: list[str]) -> int:
+    sys.argv = [stage, *words]
+    try:
+        runpy.run_module(f"pipeline.{stage}", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+class Server:
+    """One fork for each connection: a byte that comes is a signal for it, its end is the fork's end."""
+
+    def __init__(self, kept: str) -> None:
+        self.kept = kept
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(SOCKET))
+        self.listener.listen(256)
+        self.own = SOCKET.stat().st_ino  # the next graph's server may bind there before this one is gone
+        self.forks: dict[int, socket.socket] = {}  # by process
+        self.selector = selectors.DefaultSelector()
+        self.ended, self.wake = socket.socketpair()  # a byte comes when a fork has ended
+        self.ended.setblocking(False)
+        self.wake.setblocking(False)
+        signal.set_wakeup_fd(self.wake.fileno())
+        signal.signal(signal.SIGCHLD, lambda came, frame: None)
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        self.selector.register(self.ended, selectors.EVENT_READ)
+        self.selector.register(sys.stdin, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        print("listening", flush=True)
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is sys.stdin:
+                    self.close()
+                    return
+                if key.fileobj is self.listener:
+                    self.begin(self.listener.accept()[0])
+                elif key.fileobj is self.ended:
+                    self.reap()
+                else:
+                    self.hear(key.data, key.fileobj)
+
+    def begin(self, client: socket.socket) -> None:
+        import numpy  # noqa: F401
+        import torch  # noqa: F401
+
+        streams = socket.recv_fds(client, 1, 3)[1]
+        request = client.makefile("rb").readline()
+        if not request.endswith(b"\n"):  # killed before it had asked
+            client.close()
+            return
+        process = os.fork()
+        if process == 0:
+            client.close()
+            self.become(json.loads(request), streams)
+        for each in streams:
+            os.close(each)
+        self.forks[process] = client
+        self.selector.register(client, selectors.EVENT_READ, process)
+
+    def become(self, request: dict[str, Any], streams: list[int]) -> NoReturn:
+        """Never comes back: the fork is that stage and nothing else."""
+        from pipeline.system.files import COMPILED  # here alone: a client starts without it
+
+        code = 1
+        try:
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.selector.close()
+            for each in (self.listener, *self.forks.values()):
+                each.close()
+            for given, own in zip(streams, (0, 1, 2), strict=True):
+                os.dup2(given, own)
+                os.close(given)
+            os.environ.clear()
+            os.environ.update(request["environment"], **{COMPILED: self.kept})
+            code = execute(request["stage"], request["words"])
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+
+    def hear(self, process: int, client: Any) -> None:
+        came = client.recv(1)
+        if not came:  # who asked for it was killed
+            self.selector.unregister(client)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, came[0] if came else signal.SIGKILL)
+
+    def reap(self) -> None:
+        self.ended.recv(4096)
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                client, code = self.forks.pop(found[0]), os.waitstatus_to_exitcode(found[1])
+                with contextlib.suppress(KeyError):
+                    self.selector.unregister(client)
+                with contextlib.suppress(OSError):
+                    client.sendall(bytes([code if code >= 0 else 128 - code]))
+                client.close()
+
+    def close(self) -> None:
+        """The graph is gone: nothing goes on without it, once its last checkpoint is written."""
+        signal.set_wakeup_fd(-1)
+        until = time.monotonic() + LEAVE_SECONDS
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in self.forks:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            while self.forks and time.monotonic() < until:
+                with contextlib.suppress(ChildProcessError):
+                    self.forks.pop(os.waitpid(-1, os.WNOHANG)[0], None)
+                time.sleep(0.01)
+        with contextlib.suppress(FileNotFoundError):
+            if SOCKET.stat().st_ino == self.own:
+                SOCKET.unlink()

@@ -1,0 +1,1 @@
+"""Files, locks, signals and progress: what meets the operating system."""

@@ -1,0 +1,127 @@
+"""The story of one run, as lines of a file in its own folder."""
+
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.tracking.follower import follow
+from pipeline.work.identity import Measurement, Training
+
+EVENTS = "events.jsonl"
+
+
+class Events:
+    """The story of one run: who it is, its metrics by step, how it ended."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+        self._wait()
+        told, self.last = lines_of(path), -1
+        if told and told[-1].get("end") != "FINISHED":  # it was interrupted: the same story goes on
+            self.last = max((line["step"] for line in told if "step" in line), default=-1)
+            self._file.truncate(sum(len(_written(line)) for line in told))
+        else:
+            self._file.truncate(0)
+            self._tell({"begin": header, "time": _now()})
+
+    def _wait(self) -> None:
+        """One process at a time works on a run: a kill of Snakemake alone leaves its jobs alive."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{self._file.name}: waiting for another process at the same run", file=sys.stderr)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Tell a step once, also where a run goes on from a checkpoint before it."""
+        if step > self.last:
+            self._tell({"step": step, "metrics": metrics, "time": _now()})
+
+    def end(self, status: str, files: list[Path]) -> None:
+        with self._file:
+            self._tell({"end": status, "files": [str(file) for file in files], "time": _now()})
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        self._file.write(_written(line))
+        self._file.flush()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _written(line: dict[str, Any]) -> bytes:
+    return json.dumps(line).encode() + b"\n"
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a story, as far as they are what was written: a kill may leave half of the last one."""
+    if not path.exists():
+        return []
+    told: list[dict[str, Any]] = []
+    for text in path.read_bytes().splitlines(keepends=True):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if not isinstance(line, dict) or _written(line) != text or ("begin" in line) != (not told):
+            break
+        told.append(line)
+    return told
+
+
+@contextmanager
+def tracked(
+    work: Training | Measurement, manifest: Any, *, commit: str, files: list[Path]
+) -> Iterator[Events]:
+    """Tell the story of a training or a measurement; `files` are its artefacts once it is finished."""
+    from pipeline.config.typed import plain
+    from pipeline.papers import places, used_by
+
+    training = work if isinstance(work, Training) else work.training
+    label = work.label if isinstance(work, Training) else work.name
+    header = {
+        "stage": work.stage if isinstance(work, Training) else "evaluate",
+        "identity": work.identity,
+        "params": flat(plain(work.spec)),
+        "tags": {
+            "run": label,
+            "seed": str(training.seed),
+            "scale": training.scale,
+            "key": work.key,
+            "commit": commit,
+            "dataset": work.shards.shown,
+            "data_sha256": manifest.sha256,
+            **used_by(label),
+            **(places(label) if isinstance(work, Measurement) else {}),
+        },
+    }
+    events = Events(work.folder / EVENTS, header)
+    follower = follow()
+    try:
+        yield events
+    except BaseException as error:
+        with suppress(OSError):  # a full disk has been said already
+            events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])
+        raise
+    else:
+        events.end("FINISHED", files)
+    finally:
+        if follower is not None and follower.stdin is not None:
+            follower.stdin.close()
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """A nested specification as MLflow's parameters: data.set, optimiser.adam.lr, …"""
+    if isinstance(value, dict):
+        parts: dict[str, str] = {}
+        for name, each in value.items():
+            parts |= flat(each, f"{prefix}.{name}" if prefix else name)
+        return parts
+    return {prefix: value if isinstance(value, str) else json.dumps(value)}

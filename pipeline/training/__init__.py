@@ -1,0 +1,1 @@
+"""Train a run: loop, checkpoints, optimisers, record."""

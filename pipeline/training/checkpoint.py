@@ -1,0 +1,95 @@
+"""Checkpoints and weights as files: written whole, verified when read."""
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.system.files import damaged, write_whole
+from pipeline.training.optimisers import Optimiser
+
+
+@dataclass
+class State:
+    """Where a training stands; with the weights, all that a checkpoint holds."""
+
+    step: int = 0
+    losses: list[float] = field(default_factory=list)  # of whole epochs
+    pending: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser, state: State, owner: dict) -> None:
+    content = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state(),
+        "step": state.step,
+        "losses": list(state.losses),
+        "pending": list(state.pending),
+        "owner": owner,
+    }
+    save_tensors(path, content)
+
+
+def resume(path: Path, model: nn.Module, optimiser: Optimiser, owner: dict) -> State:
+    content = load_tensors(path)
+    if content.get("owner") != owner:
+        raise ValueError(f"{path} is a checkpoint of another specification or seed; remove it to train anew")
+    with fits(path):
+        model.load_state_dict(content["model"])
+        optimiser.restore(content["optimiser"])
+        return State(content["step"], content["losses"], content["pending"])
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    try:
+        write_whole(path, lambda beside: torch.save(content, beside))
+    except RuntimeError as error:  # torch's own word for a write that failed
+        reason = str(error).split("\n")[0][:120]
+        raise OSError(f"{path} could not be written ({reason}); is the disk full?") from None
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Tensors and plain values, never code; as they were written, and all of them numbers."""
+    try:
+        written = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; make it: snakemake --cores all {path}") from None
+    with fits(path):
+        with zipfile.ZipFile(io.BytesIO(written)) as parts:
+            if sum(part.file_size for part in parts.infolist()) > len(written):
+                raise ValueError("it would unpack to more than it is")
+            if changed := parts.testzip():
+                raise ValueError(f"{changed} is not what was written")
+        content = torch.load(io.BytesIO(written), map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        if not finite(content):
+            raise ValueError("it holds values that are not numbers")
+        return content
+
+
+@contextmanager
+def fits(path: Path) -> Iterator[None]:
+    """Whatever fails here fails by what is in the file."""
+    try:
+        yield
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # torch has a dozen kinds of error for a damaged file
+        raise damaged(path, str(error).split("\n")[0][:120]) from None
+
+
+def finite(content: Any) -> bool:
+    """Whether every number in nested mappings and lists is one."""
+    if isinstance(content, Tensor):
+        return bool(content.isfinite().all())
+    if isinstance(content, dict | list | tuple):
+        return all(map(finite, content.values() if isinstance(content, dict) else content))
+    return not isinstance(content, float) or math.isfinite(content)

@@ -1,0 +1,141 @@
+"""The one loop: every objective is trained by it, whatever its paper."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.compute import distributed
+from pipeline.compute.engine import by_winograd, compiled, compiles, precision
+from pipeline.compute.seeds import chance
+from pipeline.compute.winograd import take_over
+from pipeline.config.params import Engine
+from pipeline.config.runs import Run
+from pipeline.data.batches import Batch, Batches, Mixed
+from pipeline.system.progress import Progress
+from pipeline.system.signals import Stopped, stop_signals
+from pipeline.training.checkpoint import State, finite, resume, save_checkpoint
+from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
+
+LOGGED = 500  # points on a run's curve
+
+
+def fit(
+    model: nn.Module,
+    loss_of: Callable[[Batch, torch.Generator], Tensor],
+    batches: Batches | Mixed,
+    spec: Run,
+    *,
+    seed: int,
+    owner: dict[str, Any],
+    folder: Path,
+    engine: Engine,
+    device: torch.device,
+    log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
+) -> State:
+    """Train for `spec.epochs`; interrupted at any moment, the same call goes on to the same end."""
+    for part in spec.freeze:
+        getattr(model, part).requires_grad_(False)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = OPTIMISERS[spec.optimiser.name](parameters, spec.optimiser.options)
+    checkpoint, state = folder / "checkpoint.pt", State()
+    if checkpoint.exists():
+        state = resume(checkpoint, model, optimiser, owner)
+    total, half = spec.epochs * batches.steps, precision(engine, device) == "bf16"
+    if state.step and distributed.FIRST:
+        print(f"goes on at step {state.step}/{total}", file=sys.stderr, flush=True)
+    progress, saved = Progress(total, done=state.step), time.monotonic()
+    unread: list[Tensor] = []
+    read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
+    distributed.synced(model).train()
+    if compiles(engine, device, spec, total):
+        compiled(model, device)
+    elif by_winograd(engine, device):
+        take_over(model)
+    resting: set[str] | None = None
+
+    def save() -> None:
+        if distributed.FIRST:
+            save_checkpoint(checkpoint, model, optimiser, state, owner)
+
+    with stop_signals() as stopping:
+        while state.step < total:
+            epoch = state.step // batches.steps
+            if resting != (now := frozen_parts(spec, epoch)):
+                rest(model, resting := now)
+            rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
+            rate *= spec.optimiser.options.lr
+            torch.manual_seed(
+                chance(seed, state.step) + distributed.RANK
+            )  # for layers that draw, as dropout does
+            generator = torch.Generator(device).manual_seed(chance(seed, state.step, "corruption"))
+            batch = batches.at(state.step, device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                loss = loss_of(batch, generator)
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            share = len(batch.index) / batch.whole
+            loss, stop = distributed.shared(loss.detach(), parameters, share, stop=bool(stopping))
+            if spec.clip is not None:
+                for group in clipped_together(model, spec):
+                    nn.utils.clip_grad_norm_(group, spec.clip)
+            optimiser.step(rate)
+            unread.append(loss)
+            state.step += 1
+            ends = state.step % batches.steps == 0
+            late = time.monotonic() - saved > engine.checkpoint_seconds
+            if len(unread) >= read_every or ends or late or stop:
+                _read(unread, state, log, every=max(1, total // LOGGED))
+                if distributed.FIRST:
+                    progress.say(state.step, f"loss {state.pending[-1]:.4g}")
+            if ends:
+                state.losses.append(sum(state.pending) / len(state.pending))
+                state.pending.clear()
+                log(state.step, {"epoch loss": state.losses[-1], "lr": rate, "epoch": len(state.losses)})
+            if late or stop:
+                save()
+                saved = time.monotonic()
+            if stop:
+                raise Stopped
+    progress.end()
+    if not finite(model.state_dict()):
+        raise ValueError(
+            f"the weights are not finite after step {total}; a lower lr, or engine.precision: fp32"
+        )
+    return state
+
+
+def clipped_together(model: nn.Module, spec: Run) -> list[list[nn.Parameter]]:
+    """Parameters whose gradients share a norm: those of each child of `clip_each`, and all others."""
+    apart = [list(child.parameters()) for part in spec.clip_each for child in getattr(model, part).children()]
+    taken = {id(parameter) for group in apart for parameter in group}
+    return [*apart, [parameter for parameter in model.parameters() if id(parameter) not in taken]]
+
+
+def frozen_parts(spec: Run, epoch: int) -> set[str]:
+    """The parts that stay as they are in an epoch."""
+    return {*spec.freeze, *(spec.transfer if epoch < spec.warmup else ())}
+
+
+def rest(model: nn.Module, parts: set[str]) -> None:
+    """These parts neither learn nor move their batch statistics; the others do."""
+    for name, part in model.named_children():
+        part.requires_grad_(name not in parts).train(name not in parts)
+
+
+def _read(unread: list[Tensor], state: State, log: Callable, *, every: int) -> None:
+    """Bring the losses of the last steps over from the device; one that is not finite ends the run."""
+    first = state.step - len(unread)
+    for step, loss in enumerate(torch.stack(unread).float().tolist(), start=first + 1):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise ValueError(
+                f"the loss is {loss} at step {step}; a lower lr, 'clip', or engine.precision: fp32"
+            )
+        state.pending.append(loss)
+        if step % every == 0:
+            log(step, {"loss": loss})
+    unread.clear()

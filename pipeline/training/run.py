@@ -1,0 +1,203 @@
+"""What pretrain and finetune share: a run of params.yaml becomes weights and a record of how."""
+
+import json
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.compute import distributed
+from pipeline.compute.device import device_at_hand, prepare
+from pipeline.compute.engine import compiles, on_device, precision
+from pipeline.compute.seeds import chance
+from pipeline.compute.winograd import taken_over
+from pipeline.config.params import Engine
+from pipeline.config.typed import plain
+from pipeline.data.batches import Batches, Mixed
+from pipeline.data.images import Images
+from pipeline.data.manifest import Manifest, open_manifest
+from pipeline.data.subsets import held_out, subset
+from pipeline.models import zhang
+from pipeline.models.layers import initialise
+from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.system.files import need_room, write_json
+from pipeline.tracking.events import tracked
+from pipeline.tracking.provenance import commit, machine, now
+from pipeline.training.checkpoint import State, fits, load_tensors, save_tensors
+from pipeline.training.loop import fit
+from pipeline.training.loss_weights import balanced
+from pipeline.training.weights import load_parts
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Training
+
+
+def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
+    """Train one run with one seed, or go on with it; its weights, then its record, are written last."""
+    training, engine = graph.training(stage, name, seed), graph.params.engine
+    prepare(engine.threads)
+    began, device = time.time(), device_at_hand()
+    manifest = open_manifest(training.shards.manifest, training.spec.data.split)
+    model = beginning(training, manifest).to(device).to(memory_format=torch.channels_last)
+    size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    # A checkpoint holds the weights and two moments of each; a new one is written before the old one goes.
+    need_room(training.folder, 6 * size + (1 << 16), what=training.identity)
+    loss = LOSSES[training.spec.objective.name]
+    owner = {"identity": training.identity}
+    files = [training.record, training.weights]
+    story = tracked(training, manifest, commit=commit(), files=files) if distributed.FIRST else nullcontext()
+    with distributed.joined(device), story as events:
+        state, spec, labelled = State(), training.spec, np.array([], int)
+        if spec.epochs:
+            on = device if on_device(engine, device) else None
+            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=spec.data.raw, on=on)
+            labelled = subset(images, spec.data, seed=seed)
+            batches = batches_of(training, images, labelled)
+            spec = balanced(model, batches, spec, seed=seed, device=device)
+            state = fit(
+                model,
+                lambda batch, generator: loss(model, batch, spec, generator),
+                batches,
+                spec,
+                seed=seed,
+                owner=owner,
+                folder=training.folder,
+                engine=engine,
+                device=device,
+                **({"log": events.log} if events else {}),
+            )
+        if not distributed.FIRST:
+            return
+        _write(
+            training,
+            model,
+            manifest,
+            state,
+            labelled,
+            loss_weights=list(getattr(spec.objective.options, "weights", ())),
+            seconds=time.time() - began,
+            engine=engine,
+            device=device,
+        )
+        (training.folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batches | Mixed:
+    """Of labelled images; or half of these, half of all images of a split, whose labels are not looked at."""
+    data, batch, seed = training.spec.data, training.spec.batch, training.seed
+    if data.unlabelled is None:
+        return Batches(images, labelled, training.spec.augment, batch=batch, seed=seed)
+    if data.unlabelled == data.split:
+        others = np.setdiff1d(np.arange(images.manifest.count), held_out(images, data, seed=seed)[0])
+        held = images
+    else:
+        manifest = open_manifest(training.shards.manifest, data.unlabelled)
+        held = Images(
+            manifest,
+            stream_above_gb=images.stream_above_gb,
+            statistics=images.manifest,
+            raw=data.raw,
+            on=images.on,
+        )
+        others = np.arange(manifest.count)
+    half, apart = batch // 2, chance(seed, "unlabelled")
+    return Mixed(
+        Batches(images, labelled, training.spec.augment, batch=half, seed=seed),
+        Batches(held, others, training.spec.augment, batch=batch - half, seed=apart),
+    )
+
+
+def beginning(training: Training, manifest: Manifest) -> nn.Module:
+    """The run's network at its first step: drawn by its seed, then the parts that it takes over."""
+    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    initialise(
+        model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
+    )
+    for key in ("freeze", "clip_each"):
+        for part in getattr(training.spec, key):
+            if not hasattr(model, part):
+                names = ", ".join(name for name, _ in model.named_children())
+                raise ValueError(f"{training.label}.{key} names {part!r}; its network has {names}")
+    if training.spec.weights is not None:
+        _take_weights(model, Path(training.spec.weights), manifest, where=f"{training.label}.weights")
+    if training.start is not None:
+        parts = load_parts(training.start)
+        for part in training.spec.transfer:
+            if part not in parts or not hasattr(model, part):
+                raise ValueError(
+                    f"{training.label}.transfer names {part!r}; {training.start.label} has {', '.join(parts)}"
+                )
+            with fits(training.start.weights):
+                getattr(model, part).load_state_dict(parts[part])
+    return model
+
+
+def _take_weights(model: nn.Module, path: Path, manifest: Manifest, *, where: str) -> None:
+    assert isinstance(model, zhang.Classifier)
+    if not path.exists():
+        raise ValueError(
+            f"{where}: {path} is missing; put torchvision's VGG-16 there, vgg16-397923af.pth of "
+            "https://download.pytorch.org/models/, or take 'weights' away to train the network here"
+        )
+    mean, std = (torch.tensor(manifest.record[name]) for name in ("mean", "std"))
+    try:
+        model.load_state_dict(zhang.from_torchvision(load_tensors(path), model, mean=mean, std=std))
+    except ValueError as error:
+        raise ValueError(f"{where}: {path}: {error}") from None
+
+
+def _write(
+    training: Training,
+    model: nn.Module,
+    manifest: Manifest,
+    state: State,
+    labelled: np.ndarray,
+    *,
+    loss_weights: list[float],
+    seconds: float,
+    engine: Engine,
+    device: torch.device,
+) -> None:
+    model.to(memory_format=torch.contiguous_format).cpu()
+    parts = {name: part.state_dict() for name, part in model.named_children()}
+    identity = {"identity": training.identity, "spec": json.dumps(plain(training.spec)), "commit": commit()}
+    save_tensors(training.weights, {"parts": parts, **identity})
+    write_json(
+        training.record,
+        {
+            **describe(training, manifest),
+            "commit": commit(),
+            "spec": plain(training.spec),
+            "parameters": sum(each.numel() for each in model.parameters()),
+            "pairs": [list(pair) for pair in getattr(model, "pairs", ())],
+            "loss_weights": loss_weights,
+            "steps": state.step,
+            "epoch_losses": state.losses,
+            **({"labelled": labelled.tolist()} if training.spec.data.labels else {}),
+            "seconds": round(seconds, 2),
+            "ended": now(),
+            "precision": precision(engine, device),
+            "compiled": compiles(engine, device, training.spec, state.step),
+            "convolution": "winograd" if taken_over(model) else "torch",
+            "images_on": "device" if on_device(engine, device) else "host",
+            "machine": machine(device),
+        },
+    )
+
+
+def describe(training: Training, manifest: Manifest) -> dict[str, Any]:
+    """Who a run is, for its record and for MLflow."""
+    return {
+        "identity": training.identity,
+        "stage": training.stage,
+        "run": training.name,
+        "seed": training.seed,
+        "scale": training.scale,
+        "key": training.key,
+        "dataset": training.shards.shown,
+        "data_sha256": manifest.sha256,
+        "start": training.start.identity if training.start else None,
+    }

@@ -1,0 +1,33 @@
+"""Read the weights of a finished training."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.data.manifest import Manifest
+from pipeline.objectives.objectives import MODELS
+from pipeline.training.checkpoint import fits, load_tensors
+from pipeline.work.identity import Training
+
+
+def trained(training: Training, manifest: Manifest) -> nn.Module:
+    """The run's network with the weights that it ended with."""
+    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    for name, tensors in load_parts(training).items():
+        with fits(training.weights):
+            getattr(model, name).load_state_dict(tensors)
+    return model.eval()
+
+
+def load_weights(training: Training) -> dict[str, Any]:
+    content = load_tensors(training.weights)
+    if content.get("identity") != training.identity:
+        raise ValueError(f"{training.weights} holds the weights of {content.get('identity')!r}; remove it")
+    return content
+
+
+def load_parts(training: Training) -> dict[str, dict[str, torch.Tensor]]:
+    content = load_weights(training)
+    with fits(training.weights):
+        return content["parts"]

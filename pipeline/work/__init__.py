@@ -1,0 +1,1 @@
+"""What each piece of work is: caps resolved, key, path."""

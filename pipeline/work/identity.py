@@ -1,0 +1,124 @@
+"""Who a piece of work is: its specification, its key and its paths."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.params import Dataset
+from pipeline.config.protocols import Protocol
+from pipeline.config.runs import Run
+from pipeline.system.files import DATA, RESULTS
+
+
+def short_hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """A data set at a scale, as deterministic tars."""
+
+    name: str
+    scale: str
+    dataset: Dataset
+    procedural: bool
+    test_images: int | None
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return DATA / self.scale / f"{self.name}-{self.key}"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def fetched(self) -> Path | None:
+        """What `fetch` leaves when the official files are there; drawn pictures need none."""
+        return None if self.procedural else self.raw / "fetched.json"
+
+    @property
+    def raw(self) -> Path:
+        source = (
+            self.dataset.source
+        )  # several data sets may be cut from one source; a user's folder is its own
+        return DATA / "raw" / (self.name if source == "folder" else source)
+
+    @property
+    def shown(self) -> str:
+        """The name that a table gives to the data."""
+        return "procedural" if self.procedural else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A run of params.yaml at a scale, for one seed."""
+
+    stage: str
+    name: str
+    seed: int
+    scale: str
+    spec: Run
+    shards: Shards
+    start: "Training | None"
+    key: str
+
+    @property
+    def lineage(self) -> list["Training"]:
+        """It, and what it began with, back to the first."""
+        return [self, *(self.start.lineage if self.start else [])]
+
+    @property
+    def pipeline(self) -> int:
+        """The independent repetition it belongs to: the seed that its lineage begins with."""
+        return self.lineage[-1].seed
+
+    @property
+    def label(self) -> str:
+        return f"{self.stage}.{self.name}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.scale}/{self.stage}/{self.name}/{self.seed}-{self.key}"
+
+    @property
+    def folder(self) -> Path:
+        return RESULTS / "runs" / self.identity
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.pt"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A trained run under one protocol."""
+
+    training: Training
+    protocol: str
+    spec: Protocol
+    shards: Shards  # what it is measured on
+    key: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.training.label}.{self.protocol}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.training.scale}/evaluate/{self.name}/{self.training.seed}-{self.key}"
+
+    @property
+    def folder(self) -> Path:
+        return RESULTS / "runs" / self.identity
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"

@@ -1,0 +1,66 @@
+"""A trained encoder is of use without this project, and where torchvision wants a backbone."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pipeline.config.reading import load
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.writer import shard
+from pipeline.export import backbone, export
+from pipeline.training.run import learn
+from pipeline.training.weights import trained
+from pipeline.work.graph import Graph
+
+RUN = "pretrain.mnist-filters-c"
+
+READ = """
+import sys, torch
+assert "pipeline" not in sys.modules
+encoder = torch.export.load(sys.argv[1]).module()
+torch.save([encoder(pictures) for pictures in torch.load("pictures.pt")], "features.pt")
+"""
+
+
+@pytest.fixture
+def graph(workplace):
+    made = Graph(load())
+    shard(made.shards("mnist"))
+    learn(made, "pretrain", "mnist-filters-c", 0)
+    return made
+
+
+def test_three_lines_of_plain_torch_give_the_encoders_features_of_pictures_of_any_size(
+    graph, tmp_path, capsys
+):
+    export(graph, RUN, 0)
+    path = (tmp_path / "project" / capsys.readouterr().out.strip()).resolve()
+    training = graph.training("pretrain", "mnist-filters-c", 0)
+    manifest = open_manifest(training.shards.manifest, "train")
+    images = Images(manifest, stream_above_gb=0, raw=True)
+    encoder = trained(training, manifest).encoder
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    pictures = [torch.rand(size) for size in ((1, 1, 28, 28), (5, 1, 41, 37), (2, 1, 225, 300))]
+    torch.save(pictures, elsewhere / "pictures.pt")
+    subprocess.run([sys.executable, "-I", "-c", READ, str(path)], cwd=elsewhere, check=True)
+    with torch.inference_mode():
+        wanted = [encoder((255 * each - images.mean) / images.std) for each in pictures]
+    torch.testing.assert_close(torch.load(elsewhere / "features.pt"), wanted)
+
+
+def test_torchvisions_detector_takes_the_encoder_as_its_backbone(graph):
+    from torchvision.models.detection import FasterRCNN
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+    taken = backbone(graph, RUN, 0)
+    assert taken(torch.rand(2, 1, 40, 56)).shape[:2] == (2, taken.out_channels)
+    anchors = AnchorGenerator(sizes=((8, 16),), aspect_ratios=((1.0,),))
+    small = {"min_size": 48, "max_size": 64, "image_mean": [0.0], "image_std": [1.0]}
+    detector = FasterRCNN(taken, num_classes=3, rpn_anchor_generator=anchors, **small).eval()
+    with torch.inference_mode():
+        (found,) = detector([torch.rand(1, 48, 60)])
+    assert found["boxes"].shape == (len(found["scores"]), 4)
