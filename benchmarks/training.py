@@ -17,7 +17,7 @@ from pipeline.compute.engine import precision
 from pipeline.config.params import Params
 from pipeline.config.typed import Choice
 from pipeline.data.batches import Batch, Batches
-from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.objectives import OBJECTIVES
 from pipeline.training.loop import fit
 from pipeline.work.graph import Graph
 
@@ -46,8 +46,8 @@ class Ours:
         network = Choice(spec.network.name, spec.network.options.narrowed(n))
         self.spec = replace(spec, network=network, epochs=1, batch=batch)
         self.engine, self.device, self.images = params.engine, device_at_hand(), pictures.images()
-        self.loss = LOSSES[spec.objective.name]
-        model = MODELS[spec.objective.name](self.spec, pictures.manifest)
+        self.loss = OBJECTIVES[spec.objective.name].loss
+        model = OBJECTIVES[spec.objective.name].build(self.spec, pictures.manifest)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
 
     def train(self, steps: int, batches: type[Batches] = Batches) -> int:

@@ -5,8 +5,8 @@ from pipeline.data.batches import Batches
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.subsets import subset
+from pipeline.objectives import objective_of
 from pipeline.runner.cli import run_stage
-from pipeline.training.loss_weights import balanced
 from pipeline.work.graph import Graph
 
 
@@ -23,7 +23,8 @@ def balance(graph: Graph, name: str, seed: int) -> None:
     images = Images(manifest, stream_above_gb=graph.params.engine.stream_above_gb, raw=spec.data.raw)
     batches = Batches(images, subset(images, spec.data, seed=seed), spec.augment, batch=spec.batch, seed=seed)
     model = beginning(training, manifest).to(device)
-    options = balanced(model, batches, spec, seed=seed, device=device).objective.options
+    spec = objective_of(spec).prepare(model, batches, spec, seed=seed, device=device)
+    options = spec.objective.options
     print(f"weights: [{', '.join(f'{weight:.3e}' for weight in options.weights)}]  # norm: {options.norm}")
 
 

@@ -9,18 +9,20 @@ import torch
 from conftest import set_params
 from torch import nn
 
-from pipeline import evaluate
 from pipeline.config.reading import load
 from pipeline.config.runs import Augment
+from pipeline.data import views
 from pipeline.data.crops import central_boxes
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard, write_split
 from pipeline.datasets import Sample, voc
-from pipeline.evaluate import activations, inside
+from pipeline.evaluate import evaluate
 from pipeline.measures.metrics import confusion, mean_iou
-from pipeline.objectives.objectives import MODELS
+from pipeline.objectives import OBJECTIVES
+from pipeline.objectives.classify import outputs
 from pipeline.papers import papers
+from pipeline.protocols.activations import activations, inside
 from pipeline.results.figures import arrays, figure
 from pipeline.system.files import read_json
 from pipeline.training.run import learn
@@ -116,8 +118,8 @@ def test_no_restoration_depends_on_how_many_images_are_measured_at_once(workplac
     learn(graph, "pretrain", "stl10-small", 0)
     measured = []
     for size in (100, 5):
-        monkeypatch.setattr(evaluate, "BATCH", size)
-        evaluate.evaluate(graph, label, 0)
+        monkeypatch.setattr(views, "BATCH", size)
+        evaluate(graph, label, 0)
         place = graph.measurement(label, 0).folder
         measured.append(
             (json.loads((place / "metrics.json").read_text())["metrics"], dict(np.load(place / "arrays.npz")))
@@ -149,9 +151,9 @@ def test_ten_crops_are_cut_and_mirrored_as_in_training_and_follow_from_the_image
     measurement = graph.measurement("finetune.voc2007-gaussian.crops10", 0)
     answers = []
     for size in (100, 5):
-        monkeypatch.setattr(evaluate, "BATCH", size)
+        monkeypatch.setattr(views, "BATCH", size)
         model = Means()
-        answers.append(evaluate.outputs(model, images, np.arange(12), measurement, cpu))
+        answers.append(outputs(model, images, np.arange(12), measurement, cpu))
     assert torch.allclose(answers[0][0], answers[1][0], atol=1e-5)
     assert torch.equal(answers[0][1], images.labels[:12])
     first = [crops[0] for crops in model.seen[:10]]
@@ -202,7 +204,7 @@ def test_segmentation_is_measured_on_whole_images_of_any_size(workplace):
     manifest = open_manifest(shards.manifest, "test")
     manifest.content["splits"]["test"] = write_split(shards, "test", Uneven())
     images = Images(manifest, stream_above_gb=8)
-    found = evaluate.segment(Shade(), images, np.arange(3), measurement, torch.device("cpu"))
+    found = OBJECTIVES["segment"].measure(Shade(), images, np.arange(3), measurement, torch.device("cpu"))
     total = torch.zeros(21, 21, dtype=torch.int64)
     for i in range(3):
         sample = Uneven()[i]
@@ -217,7 +219,7 @@ def test_a_segmenter_labels_every_pixel_of_an_image_of_any_size():
     class Known:
         channels, classes = 3, range(21)
 
-    model = MODELS["segment"](training.spec, Known()).eval()
+    model = OBJECTIVES["segment"].build(training.spec, Known()).eval()
     for height, width in ((32, 32), (33, 47), (31, 18)):
         assert model(torch.zeros(1, 3, height, width)).shape == (1, 21, height, width)
 
@@ -283,7 +285,7 @@ def test_both_networks_are_measured_on_dogs_and_on_wheels_and_drawn(photographs)
     for run in ("imagenet-animal", "imagenet-vehicle"):
         learn(graph, "pretrain", run, 0)
         for protocol in ("dogs", "wheels"):
-            evaluate.evaluate(graph, f"pretrain.{run}.{protocol}", 0)
+            evaluate(graph, f"pretrain.{run}.{protocol}", 0)
     for name in ("figure5", "figure6"):
         figure(graph, name)
     found = {

@@ -21,7 +21,7 @@ from pipeline.evaluate import evaluate
 from pipeline.models import dong, wide
 from pipeline.models.layers import initialise
 from pipeline.models.probe import Probes
-from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.objectives import OBJECTIVES
 from pipeline.papers import Above, Cell, Close, numbered, papers
 from pipeline.results.claims import TESTS
 from pipeline.results.drawings.dong import by_layer
@@ -127,7 +127,7 @@ def test_all_its_shortcuts_add_before_they_activate_and_the_first_versions_after
             if run.network.name != "wide-resnet" and manner is not None:
                 assert manner == ("pre" if name.startswith("dong2017") else "post"), name
     training = Graph(load()).training("pretrain", "dong2017-cifar10-full", 0)
-    model = MODELS["denoise"](training.spec, Known())
+    model = OBJECTIVES["denoise"].build(training.spec, Known())
     assert (model.encoder.activation, model.decoder.activation) == ("pre", "pre")
     x = torch.randn(2, 3, 24, 24)
     assert all((each >= 0).all() for each in model.encoder.activated(x))
@@ -209,12 +209,12 @@ def test_half_of_the_images_are_corrupted_while_fine_tuning_and_none_from_random
     for name, low, high in (("4000-full", 160, 240), ("4000-random", 0, 0), ("cifar10-full", 0, 0)):
         run = paper.training("finetune", f"dong2017-{name}", 0).spec
         model = Seen(torch.zeros(400, 10))
-        LOSSES["classify"](model, batch, run, torch.Generator().manual_seed(1))
+        OBJECTIVES["classify"].loss(model, batch, run, torch.Generator().manual_seed(1))
         spoiled = (model.x != batch.x).flatten(1).any(dim=1)
         assert low <= int(spoiled.sum()) <= high
         changed = model.x[spoiled] != batch.x[spoiled]
         assert (model.x[spoiled][changed] == 0).all()  # the pre-training's corruption: missing blocks
-        LOSSES["classify"](model, batch, run, torch.Generator().manual_seed(2))
+        OBJECTIVES["classify"].loss(model, batch, run, torch.Generator().manual_seed(2))
         again = (model.x != batch.x).flatten(1).any(dim=1)
         assert torch.equal(again, spoiled) == (high == 0)  # drawn anew
 
@@ -227,7 +227,7 @@ def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
         -1, 3, -1, -1
     )
     model = Seen(torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(3)))
-    loss = LOSSES["denoise"](model, batch, run, torch.Generator().manual_seed(5))
+    loss = OBJECTIVES["denoise"].loss(model, batch, run, torch.Generator().manual_seed(5))
     each = [(model.answer - batch.x)[i][where[i]].square().mean().item() for i in range(6)]
     assert loss.item() == pytest.approx(sum(each) / 6)
     assert torch.equal(model.x == 0, where)
@@ -235,7 +235,7 @@ def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
     assert torch.equal(model.answer.grad != 0, where)
     assert set(HIDING) == set(MASKS)
     everything = replace(run, objective=Choice("denoise", replace(run.objective.options, masked=False)))
-    loss = LOSSES["denoise"](model, batch, everything, torch.Generator().manual_seed(5))
+    loss = OBJECTIVES["denoise"].loss(model, batch, everything, torch.Generator().manual_seed(5))
     assert loss.item() == pytest.approx(mse_loss(model.answer, batch.x).item())
 
 
@@ -304,7 +304,7 @@ def test_the_stacks_of_all_layers_have_as_many_parameters_at_the_papers_width():
 
 def test_a_probe_learns_from_its_own_layer_as_if_it_were_alone():
     model, batch = probes(side=16), batch_of(4)
-    loss = LOSSES["probe"](model, batch, None, torch.Generator())
+    loss = OBJECTIVES["probe"].loss(model, batch, None, torch.Generator())
     together = torch.autograd.grad(loss, [*model.softmaxes[3].parameters(), *model.restorers[3].parameters()])
     logits, y = model(batch.x)[3]
     own = cross_entropy(logits, batch.label) + mse_loss(y, batch.x)

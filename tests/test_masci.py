@@ -16,13 +16,14 @@ from pipeline.corruptions import binomial
 from pipeline.data.batches import Batch, Batches
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
+from pipeline.data.views import central_crops
 from pipeline.data.writer import shard
-from pipeline.evaluate import MEASURES, batches, evaluate
+from pipeline.evaluate import evaluate
 from pipeline.measures import filter_statistics
 from pipeline.measures.metrics import linear_svm_error
 from pipeline.models.layers import initialise
 from pipeline.models.masci import AutoEncoder, Classifier, Encoder, ScaledTanh, erased, pooled
-from pipeline.objectives.objectives import LOSSES, stacked_autoencoder
+from pipeline.objectives import OBJECTIVES
 from pipeline.papers import CLAIMS
 from pipeline.results.claims import TESTS
 from pipeline.results.drawings.masci import sheet
@@ -190,7 +191,7 @@ def test_the_code_below_a_layer_is_computed_once_an_image_and_read_to_the_bit(di
         model, calls = beginning(training, manifest), []
         model.encoder.layer(1).register_forward_hook(lambda *_: calls.append(1))
         every = [
-            LOSSES["cae"](model, shuffled.at(step, device), training.spec, torch.Generator()).item()
+            OBJECTIVES["cae"].loss(model, shuffled.at(step, device), training.spec, torch.Generator()).item()
             for step in range(4 * shuffled.steps)
         ]
         return every, len(calls)
@@ -208,8 +209,8 @@ def test_codes_are_kept_only_where_an_image_is_always_the_same(digits):
     spec, manifest = training.spec, open_manifest(training.shards.manifest, "train")
     noise = load().pretrain["mnist-filters-d"].corruption
     side = spec.augment.crop
-    assert stacked_autoencoder(spec, manifest).codes is not None
-    assert stacked_autoencoder(digits.training("pretrain", "mnist-cae-1", 0).spec, manifest).codes is None
+    assert OBJECTIVES["cae"].build(spec, manifest).codes is not None
+    assert OBJECTIVES["cae"].build(digits.training("pretrain", "mnist-cae-1", 0).spec, manifest).codes is None
     for changes in (
         {"corruption": noise},
         {"augment": replace(spec.augment, flip=True)},
@@ -217,7 +218,7 @@ def test_codes_are_kept_only_where_an_image_is_always_the_same(digits):
         {"augment": replace(spec.augment, crop=side - 1)},
         {"augment": replace(spec.augment, short=(side, side + 2))},
     ):
-        assert stacked_autoencoder(replace(spec, **changes), manifest).codes is None
+        assert OBJECTIVES["cae"].build(replace(spec, **changes), manifest).codes is None
 
 
 @pytest.mark.parametrize("kind", ["mnist", "cifar10"])
@@ -228,10 +229,10 @@ def test_a_step_moves_every_layers_weights_at_the_papers_width(digits, kind):
     for layer in (1, 2, 3):
         run = load().pretrain[f"{kind}-cae-{layer}"]
         run = replace(run, augment=replace(run.augment, crop=26))
-        model = stacked_autoencoder(run, manifest)
+        model = OBJECTIVES["cae"].build(run, manifest)
         initialise(model, run.init, generator=torch.Generator().manual_seed(0))
         batch = Batches(held, np.arange(16), run.augment, batch=16, seed=0).at(0, torch.device("cpu"))
-        LOSSES["cae"](model, batch, run, torch.Generator()).backward()
+        OBJECTIVES["cae"].loss(model, batch, run, torch.Generator()).backward()
         weight = model.encoder.layer(layer).weight
         step = run.optimiser.options.lr * float(weight.grad.norm() / weight.norm())
         assert 5e-4 < step < 1, (layer, step)
@@ -242,7 +243,7 @@ def test_pretraining_restores_the_clean_image_from_the_spoiled_one():
     model = AutoEncoder(encoder(channels=1), layer=1)
     middle, centred = torch.full((1, 1, 1, 1), 127.5), 127.5 * images(4, 1, 13, 13).clamp(-1, 1)
     batch = Batch(centred, middle, middle, torch.zeros(4), None, torch.arange(4))
-    loss = LOSSES["cae"](model, batch, run, torch.Generator().manual_seed(3))
+    loss = OBJECTIVES["cae"].loss(model, batch, run, torch.Generator().manual_seed(3))
     noise = {"probability": 0.3, "black": -127.5, "white": 127.5}
     spoiled = binomial(centred, **noise, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(spoiled, centred)
@@ -318,12 +319,12 @@ def test_a_layers_error_is_in_percent_of_what_the_mean_input_leaves(digits):
     measured = digits.measurement("pretrain.mnist-filters-c.filters", 0)
     stack = encoder(channels=1)
     with torch.inference_mode():
-        every = [batch.x for batch in batches(held, indices, measured.training.spec.augment, device)]
+        every = [batch.x for batch in central_crops(held, indices, measured.training.spec.augment, device)]
         mean = stack.below(torch.cat(every), 2).mean(dim=0)
 
         def error(answer) -> float:
             model = Answering(stack, layer=2, answer=answer)
-            return MEASURES["cae"](model, held, indices, measured, device)["error"]
+            return OBJECTIVES["cae"].measure(model, held, indices, measured, device)["error"]
 
         assert error(lambda x: mean.expand_as(x)) == pytest.approx(100, rel=1e-4)
         assert error(lambda x: (x + mean) / 2) == pytest.approx(25, rel=1e-4)

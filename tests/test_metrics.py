@@ -17,9 +17,10 @@ from pipeline.measures.metrics import (
     mean_average_precision,
     mean_iou,
     psnr,
+    rank_correlation,
     selectivity,
 )
-from pipeline.results.statistics import paired, rank_correlation, unpaired
+from pipeline.results.statistics import paired, unpaired
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
 

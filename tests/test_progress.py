@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import command, set_params
 
-from pipeline.evaluate import parts
+from pipeline.data.views import parts
 from pipeline.system import progress
 from pipeline.system.progress import Progress, lasting
 

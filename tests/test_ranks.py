@@ -20,7 +20,7 @@ from pipeline.data.batches import Batch, Batches, Mixed
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
-from pipeline.objectives.objectives import corrupted
+from pipeline.objectives.inputs import corrupted
 from pipeline.training.run import beginning, learn
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph

@@ -28,7 +28,7 @@ from pipeline.data.batches import Batches
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
-from pipeline.objectives.objectives import LOSSES
+from pipeline.objectives import OBJECTIVES
 from pipeline.training.loop import fit
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 from pipeline.training.run import beginning, learn
@@ -181,7 +181,7 @@ def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
         batches = Batches(Images(manifest, stream_above_gb=8), np.arange(48), small.augment, batch=16, seed=0)
         fit(
             model,
-            lambda batch, generator: LOSSES["classify"](model, batch, small, generator),
+            lambda batch, generator: OBJECTIVES["classify"].loss(model, batch, small, generator),
             batches,
             replace(small, epochs=1),
             seed=0,
@@ -272,7 +272,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
 
     def loss_of(batch, generator):
         seen.append(1)
-        loss = LOSSES["denoise"](model, batch, ready.spec, generator)
+        loss = OBJECTIVES["denoise"].loss(model, batch, ready.spec, generator)
         return loss * float("nan") if len(seen) == 4 else loss
 
     with pytest.raises(ValueError, match="the loss is nan at step 4; a lower lr"):

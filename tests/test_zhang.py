@@ -19,14 +19,15 @@ from pipeline.data.images import Images, mirror
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.datasets.pixels import resized
-from pipeline.evaluate import evaluate, outputs
+from pipeline.evaluate import evaluate
 from pipeline.models import zhang
 from pipeline.models.layers import Combinator, initialise
-from pipeline.objectives.objectives import LOSSES, restoration
+from pipeline.objectives import OBJECTIVES
+from pipeline.objectives.augment import restoration
+from pipeline.objectives.classify import outputs
 from pipeline.papers import papers
 from pipeline.results.figures import arrays
 from pipeline.training.loop import fit
-from pipeline.training.loss_weights import balanced
 from pipeline.training.run import beginning, learn
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
@@ -133,7 +134,11 @@ def test_losses_are_balanced_as_the_frozen_head_makes_them_without_dropout(ready
     held = Images(manifest, stream_above_gb=8)
     batches = Batches(held, np.arange(manifest.count), training.spec.augment, batch=16, seed=0)
     model, losses = beginning(training, manifest), []
-    found = balanced(model, batches, training.spec, seed=0, device=torch.device("cpu")).objective.options
+    found = (
+        OBJECTIVES["augment"]
+        .prepare(model, batches, training.spec, seed=0, device=torch.device("cpu"))
+        .objective.options
+    )
     for step in range(batches.steps):
         with torch.no_grad():
             _, errors, _ = restoration(model.eval(), batches.at(step, torch.device("cpu")), torch.Generator())
@@ -162,7 +167,7 @@ def test_each_layerwise_decoder_learns_as_if_the_others_were_not_there(ready):
         batches = Batches(held, np.arange(manifest.count), spec.augment, batch=16, seed=0)
         fit(
             model,
-            lambda batch, generator: LOSSES["augment"](model, batch, spec, generator),
+            lambda batch, generator: OBJECTIVES["augment"].loss(model, batch, spec, generator),
             batches,
             spec,
             seed=0,
@@ -284,7 +289,7 @@ def test_the_image_is_compared_in_rgb_between_0_and_1():
     run = load().finetune["vgg-sae-first"]
     model, std = augmented(switches="fixed"), torch.tensor([51.0, 51.0, 51.0]).view(1, 3, 1, 1)
     batch = Batch(images(2, 3, SIDE, SIDE) * std, std, 0 * std, torch.tensor([0, 1]), None, torch.arange(2))
-    loss = LOSSES["augment"](model, batch, run, torch.Generator())
+    loss = OBJECTIVES["augment"].loss(model, batch, run, torch.Generator())
     maps, switches = model.maps(batch.x)
     image = (model.restored(maps, switches)[0] - batch.x).square().mean() * 0.04
     supervised = torch.nn.functional.cross_entropy(model(batch.x), batch.label)

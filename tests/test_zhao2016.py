@@ -18,11 +18,12 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.subsets import held_out
 from pipeline.data.writer import shard
-from pipeline.evaluate import evaluate, moved
+from pipeline.evaluate import evaluate
 from pipeline.measures import metrics
 from pipeline.models import swwae
-from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.objectives import OBJECTIVES
 from pipeline.papers import papers
+from pipeline.protocols.shift import moved
 from pipeline.results.figures import arrays
 from pipeline.results.tables import line
 from pipeline.system.files import read_json
@@ -156,11 +157,11 @@ def model_of(**objective):
         channels, classes = 1, range(10)
 
     torch.manual_seed(0)
-    return MODELS["swwae"](spec, Ten), spec
+    return OBJECTIVES["swwae"].build(spec, Ten), spec
 
 
 def loss_of(model, batch, spec):
-    return LOSSES["swwae"](model, batch, spec, torch.Generator())
+    return OBJECTIVES["swwae"].loss(model, batch, spec, torch.Generator())
 
 
 def test_the_loss_is_equation_1():
@@ -396,7 +397,7 @@ class Pointing(swwae.AutoEncoder):
 
 
 def test_where_that_follows_the_image_has_a_slope_of_one_pixel_a_pixel_and_none_across(digits):
-    from pipeline.evaluate import shift
+    from pipeline.protocols.shift import shift
 
     graph = Graph(load())
     measurement = graph.measurement("pretrain.mnist-shift.shift", 0)

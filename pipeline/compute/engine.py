@@ -12,7 +12,6 @@ from pipeline.config.params import Engine
 from pipeline.config.runs import Run
 
 COMPILED_FROM = 2000  # steps
-IN_PARTS = ("swwae", "augment")  # objectives that call parts of their network, never the whole
 
 
 def precision(engine: Engine, device: torch.device) -> str:
@@ -31,7 +30,7 @@ def on_device(engine: Engine, device: torch.device) -> bool:
 
 def compiles(engine: Engine, device: torch.device, spec: Run, steps: int) -> bool:
     """Whether torch compiles the network: half a minute or more, which is won back by long runs alone."""
-    if spec.objective.name in IN_PARTS:
+    if spec.objective.options.in_parts:
         return False
     if engine.compile != "auto":
         return engine.compile == "always"

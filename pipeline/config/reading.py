@@ -4,9 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.config import typed
-from pipeline.config.objectives import FITS, LABELS_OF, OBJECTIVES, Classify
+from pipeline.config.objectives import MACRO_LAYERS, OBJECTIVES, Segment, Swwae
 from pipeline.config.params import PARAMS, Dataset, Params
-from pipeline.config.protocols import Protocol
+from pipeline.config.protocols import Activations, Protocol, Shift
 from pipeline.config.runs import STAGES, Run
 from pipeline.config.typed import nearest
 from pipeline.datasets import SOURCES
@@ -84,15 +84,15 @@ def _check_run(params: Params, where: str, run: Run) -> None:
     _known(run.data.set, params.datasets, f"{where}.data.set")
     dataset = params.datasets[run.data.set]
     _known(run.data.split, dataset.splits, f"{where}.data.split")
-    labels, wanted = SOURCES[dataset.source].labels, LABELS_OF.get(run.objective.name, "")
+    labels, wanted = SOURCES[dataset.source].labels, run.objective.options.labels
     if wanted and labels != wanted:
         raise ValueError(
             f"{where}.objective {run.objective.name!r} learns from {wanted!r} labels; "
             f"{run.data.set!r} has {labels!r}"
         )
-    _check_stack(where, run)
+    _check_network(where, run)
+    run.objective.options.check(run, where)
     _check_what_where(params, where, run)
-    _check_augmented(where, run)
     if run.start is not None:
         _known(run.start, params.pretrain, f"{where}.start")
         other = params.pretrain[run.start]
@@ -113,30 +113,25 @@ def _check_run(params: Params, where: str, run: Run) -> None:
             raise ValueError(f"{where}.evaluate {protocol!r} needs 'holdout' in its data")
 
 
-def _check_stack(where: str, run: Run) -> None:
-    others = set(OBJECTIVES) - {"cae", "swwae", "augment"}
-    fits = FITS.get(run.network.name, tuple(others))
-    if run.objective.name not in fits:
+def _check_network(where: str, run: Run) -> None:
+    name, network = run.objective.name, run.network.name
+    if network not in run.objective.options.networks:
+        fits = [each for each, kind in OBJECTIVES.items() if network in kind.networks]
         raise ValueError(
-            f"{where}.objective {run.objective.name!r} does not go with the network {run.network.name!r}; "
-            f"{nearest(run.objective.name, fits)}"
+            f"{where}.objective {name!r} does not go with the network {network!r}; {nearest(name, fits)}"
         )
-    if run.objective.name == "cae":
-        layer, layers = run.objective.options.layer, len(run.network.options.maps)
-        if not 1 <= layer <= layers:
-            raise ValueError(f"{where}.objective.cae.layer is {layer}; 1 to {layers} are allowed")
-        if layer > 1 and run.start is None:
-            raise ValueError(f"{where} trains layer {layer}; 'start' from a run that trained those below it")
+    if run.weights and (network, name) != ("vgg", "classify"):
+        raise ValueError(f"{where}.weights is for the network 'vgg' and the objective 'classify'")
 
 
 def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
-    classified = run.network.name in ("vgg", "alexnet")
+    classified = run.network.name in MACRO_LAYERS
     if protocol.mirrored and not (protocol.everywhere and classified):
         raise ValueError(
             f"{where}.evaluate {name!r}: 'mirrored' goes with 'everywhere' and is for the networks 'vgg' and "
             "'alexnet'"
         )
-    if protocol.everywhere and not classified and run.objective.name != "segment":
+    if protocol.everywhere and not classified and not isinstance(run.objective.options, Segment):
         raise ValueError(
             f"{where}.evaluate {name!r} is for the networks 'vgg' and 'alexnet' and the objective 'segment'"
         )
@@ -145,29 +140,31 @@ def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
 def _check_protocol(params: Params, where: str, run: Run, protocol: str) -> None:
     """A shift is read from the pooling whose `where` is a place in the region, objects from their boxes."""
     measure = params.evaluate[protocol].measure
-    if measure is not None and measure.name == "activations":
+    options = measure and measure.options
+    if isinstance(options, Activations):
         from pipeline.datasets.voc import CLASSES
 
         name = params.evaluate[protocol].set or run.data.set
         if name in params.datasets and not params.datasets[name].objects:
             raise ValueError(f"{where}.evaluate {protocol!r} needs 'objects: true' in datasets.{name}")
-        for wanted in measure.options.objects:
+        for wanted in options.objects:
             _known(wanted, CLASSES, f"evaluate.{protocol}.measure.activations.objects")
-    if measure is None or measure.name != "shift":
-        return
-    if run.network.name != "what-where" or run.network.options.pooling != "soft":
+    soft = run.network.name == "what-where" and run.network.options.pooling == "soft"
+    if isinstance(options, Shift) and not soft:
         raise ValueError(f"{where}.evaluate {protocol!r} wants the network 'what-where' with 'pooling: soft'")
 
 
 def _check_what_where(params: Params, where: str, run: Run) -> None:
-    data, objective = run.data, run.objective
+    data, objective = run.data, run.objective.options
     if data.unlabelled is not None:
         _known(data.unlabelled, params.datasets[data.set].splits, f"{where}.data.unlabelled")
-        if objective.name != "swwae":
-            raise ValueError(f"{where}.data.unlabelled is for the objective 'swwae', not {objective.name!r}")
+        if not isinstance(objective, Swwae):
+            raise ValueError(
+                f"{where}.data.unlabelled is for the objective 'swwae', not {run.objective.name!r}"
+            )
         if run.batch < 2:
             raise ValueError(f"{where}.batch is {run.batch}; at least 2, half of them unlabelled, are wanted")
-    if run.network.name != "what-where" or (objective.name == "swwae" and not objective.options.nll):
+    if run.network.name != "what-where" or (isinstance(objective, Swwae) and not objective.nll):
         return
     classes, units = SOURCES[params.datasets[data.set].source].classes, run.network.options.classes
     if units is None or units != (classes or units):
@@ -175,32 +172,6 @@ def _check_what_where(params: Params, where: str, run: Run) -> None:
             f"{where}.network.what-where.layers ends in {units or 'no'} units; {data.set!r} has "
             f"{classes or 'as many as its folder'} classes, so it ends in -{classes or 'N'}fc"
         )
-
-
-def _check_augmented(where: str, run: Run) -> None:
-    name, options = run.objective.name, run.objective.options
-    if run.weights and (run.network.name, name) != ("vgg", "classify"):
-        raise ValueError(f"{where}.weights is for the network 'vgg' and the objective 'classify'")
-    if name == "classify" and run.network.name in ("vgg", "alexnet") and options != Classify():
-        raise ValueError(
-            f"{where}.objective.classify has options; {run.network.name!r} has a head of its own"
-        )
-    if name != "augment":
-        return
-    levels = run.network.options.levels
-    top = options.top or levels
-    if not 1 <= top <= levels:
-        raise ValueError(f"{where}.objective.augment.top is {top}; 1 to {levels} are allowed")
-    allowed = (1,) if options.variant == "first" else (1, top)
-    if len(options.weights) not in allowed:
-        raise ValueError(
-            f"{where}.objective.augment.weights has {len(options.weights)} numbers; "
-            f"{options.variant!r} wants {' or '.join(map(str, allowed))}"
-        )
-    if (options.variant == "ladder") < bool(options.noise):
-        raise ValueError(f"{where}.objective.augment.noise is for the variant 'ladder'")
-    if options.variant == "ladder" and (options.top or run.network.name != "vgg"):
-        raise ValueError(f"{where}.objective.augment: the ladder is for the whole of the network 'vgg'")
 
 
 def _check_chain(params: Params, where: str, run: Run) -> None:

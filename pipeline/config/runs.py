@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pipeline.config import typed
 from pipeline.config.corruptions import CORRUPTIONS, HIDING
 from pipeline.config.networks import NETWORKS
-from pipeline.config.objectives import OBJECTIVES
+from pipeline.config.objectives import OBJECTIVES, Denoise
 from pipeline.config.optimisers import OPTIMISERS, SCHEDULES
 from pipeline.config.typed import Choice, Natural, Positive, choice, plain
 
@@ -77,11 +77,12 @@ class Run:
     def __post_init__(self) -> None:
         if bool(self.start) != bool(self.transfer):
             raise ValueError("'start' and 'transfer' go together: from where, and which parts")
-        if self.objective.name == "denoise" and self.corruption is None and self.epochs:
-            raise ValueError(f"a denoising run needs a corruption; allowed: {', '.join(CORRUPTIONS)}")
-        hides = self.corruption is not None and self.corruption.name in HIDING and self.corrupted == 1
-        if getattr(self.objective.options, "masked", False) and not hides:
-            raise ValueError(f"'masked' wants pixels of every image hidden: {', '.join(HIDING)}")
+        if isinstance(self.objective.options, Denoise):
+            if self.corruption is None and self.epochs:
+                raise ValueError(f"a denoising run needs a corruption; allowed: {', '.join(CORRUPTIONS)}")
+            hides = self.corruption is not None and self.corruption.name in HIDING and self.corrupted == 1
+            if self.objective.options.masked and not hides:
+                raise ValueError(f"'masked' wants pixels of every image hidden: {', '.join(HIDING)}")
         if self.warmup and not self.start:
             raise ValueError("'warmup' is for the parts that a run takes over: give it 'start'")
         if self.warmup and not 0 < self.warmup <= self.epochs:

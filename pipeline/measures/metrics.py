@@ -1,7 +1,7 @@
 """What is reported: pure functions of outputs and truth, as parts of one; percentages are the caller's."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -86,6 +86,16 @@ def correlation(x: Tensor, y: Tensor) -> float:
     x, y = (each - each.mean(dim=0) for each in (x[:, vary].double(), y[:, vary].double()))
     each = (x * y).sum(dim=0) / (x.norm(dim=0) * y.norm(dim=0))
     return float(each.mean()) if len(each) else 0.0
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Spearman's rho and its p; NaN where either side has one value only."""
+    if min(len(set(a)), len(set(b))) < 2:
+        return math.nan, math.nan
+    from scipy.stats import spearmanr
+
+    found = spearmanr(a, b)
+    return float(found.statistic), float(found.pvalue)
 
 
 def selectivity(maps: Tensor, inside: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from functools import cache
 
 from pipeline.config.runs import STAGES
 from pipeline.data.manifest import open_manifest
+from pipeline.data.views import BATCH
 from pipeline.data.writer import open_split
 from pipeline.datasets import SOURCES
-from pipeline.evaluate import BATCH
 from pipeline.planning.rehearsal import Rehearsal, labels_of, side
 from pipeline.system.progress import Progress
 from pipeline.work.graph import Graph, least

@@ -26,10 +26,9 @@ from pipeline.data.images import Images, Pixels
 from pipeline.data.manifest import Manifest, open_manifest
 from pipeline.data.writer import open_split, shard, write_split
 from pipeline.datasets import SOURCES, Sample, Split
-from pipeline.evaluate import MEASURES
-from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.objectives import objective_of
+from pipeline.protocols import measure_of
 from pipeline.training.loop import fit
-from pipeline.training.loss_weights import balanced
 from pipeline.work.identity import Measurement, Shards, Training, short_hash
 
 PICTURES = 64  # drawn for each kind of data
@@ -92,7 +91,7 @@ class Rehearsal:
         still = replace(spec.optimiser.options, lr=0.0)  # what is not the run's own beginning may diverge
         spec = replace(spec, optimiser=Choice(spec.optimiser.name, still))
         images = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
-        model = self._ready(MODELS[spec.objective.name](spec, manifest))
+        model = self._ready(objective_of(spec).build(spec, manifest))
 
         def some(size: int) -> Batches:
             return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
@@ -101,7 +100,7 @@ class Rehearsal:
             return Mixed(some(size // 2), some(size - size // 2)) if spec.data.unlabelled else some(size)
 
         def loss(batch: Batch, generator: torch.Generator) -> Tensor:
-            return LOSSES[spec.objective.name](model, batch, spec, generator)
+            return objective_of(spec).loss(model, batch, spec, generator)
 
         def steps(count: int, size: int) -> None:
             fit(
@@ -117,7 +116,7 @@ class Rehearsal:
             )
 
         few = min(4 if spec.data.unlabelled else 2, spec.batch)  # BatchNorm wants two with labels
-        spec = balanced(model, batches(few), spec, seed=0, device=self.device)
+        spec = objective_of(spec).prepare(model, batches(few), spec, seed=0, device=self.device)
         batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
         flops = _flops(lambda: loss(batch, generator).backward()) / few
         steps(1, few)
@@ -140,11 +139,10 @@ class Rehearsal:
         learnt_from = _drawn(training.shards, training.spec.data.split)
         manifest = _drawn(measurement.shards, split)
         images = Images(manifest, stream_above_gb=math.inf, raw=training.spec.data.raw)
-        model = self._ready(MODELS[training.spec.objective.name](training.spec, learnt_from)).eval()
+        model = self._ready(objective_of(training.spec).build(training.spec, learnt_from)).eval()
         shards = _stand_in(training.shards, training.spec.data.split)
         rehearsed = replace(measurement, training=replace(training, shards=shards))
-        protocol = measurement.spec.measure
-        measure = MEASURES[protocol.name if protocol else training.spec.objective.name]
+        measure = measure_of(measurement)
 
         def act(count: int) -> None:
             half = precision(self.engine, self.device) == "bf16"

@@ -49,11 +49,11 @@ def architecture(graph: Graph, name: str) -> None:
 def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:
     """Counted without running it: the network as this run builds it, its data set known by name alone."""
     from pipeline.models.layer_costs import count
-    from pipeline.objectives.objectives import MODELS
+    from pipeline.objectives import objective_of
 
     source = SOURCES[training.shards.dataset.source]
     manifest: Any = SimpleNamespace(channels=source.channels, classes=range(source.classes or 0))
-    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    model = objective_of(training.spec).build(training.spec, manifest)
     counted = count(model, side=training.spec.augment.crop, channels=source.channels)
     return [(each.name, each.output, each.parameters, each.flops) for each in counted]
 

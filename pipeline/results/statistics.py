@@ -135,16 +135,6 @@ class Decision:
         return made.interval(level / 2, level / 2 / len(self.contrasts))
 
 
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Spearman's rho and its p; NaN where either side has one value only."""
-    if min(len(set(a)), len(set(b))) < 2:
-        return math.nan, math.nan
-    from scipy.stats import spearmanr
-
-    found = spearmanr(a, b)
-    return float(found.statistic), float(found.pvalue)
-
-
 def half_width(sd: float, n: int) -> float:
     """From a mean of n values to either end of its 95 % interval, by Student's t."""
     from scipy.stats import t

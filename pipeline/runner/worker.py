@@ -1,4 +1,4 @@
-"""warm: run a stage in a fork of a process that holds torch already; without one, as `python -m` would.
+"""Run a stage in a fork of a process that holds torch already; without one, as `python -m` would.
 
 Importing torch takes 1.5 to 5 seconds, a fork 13 ms: a graph of short stages would spend half its time on
 imports. Snakemake starts the process beside the graph and it ends with it; what it forks imports the

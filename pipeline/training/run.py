@@ -23,13 +23,12 @@ from pipeline.data.manifest import Manifest, open_manifest
 from pipeline.data.subsets import held_out, subset
 from pipeline.models import zhang
 from pipeline.models.layers import initialise
-from pipeline.objectives.objectives import LOSSES, MODELS
+from pipeline.objectives import objective_of
 from pipeline.system.files import need_room, write_json
 from pipeline.tracking.events import tracked
 from pipeline.tracking.provenance import commit, machine, now
 from pipeline.training.checkpoint import State, fits, load_tensors, save_tensors
 from pipeline.training.loop import fit
-from pipeline.training.loss_weights import balanced
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Training
@@ -45,7 +44,7 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
     # A checkpoint holds the weights and two moments of each; a new one is written before the old one goes.
     need_room(training.folder, 6 * size + (1 << 16), what=training.identity)
-    loss = LOSSES[training.spec.objective.name]
+    objective = objective_of(training.spec)
     owner = {"identity": training.identity}
     files = [training.record, training.weights]
     story = tracked(training, manifest, commit=commit(), files=files) if distributed.FIRST else nullcontext()
@@ -56,10 +55,10 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
             images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=spec.data.raw, on=on)
             labelled = subset(images, spec.data, seed=seed)
             batches = batches_of(training, images, labelled)
-            spec = balanced(model, batches, spec, seed=seed, device=device)
+            spec = objective.prepare(model, batches, spec, seed=seed, device=device)
             state = fit(
                 model,
-                lambda batch, generator: loss(model, batch, spec, generator),
+                lambda batch, generator: objective.loss(model, batch, spec, generator),
                 batches,
                 spec,
                 seed=seed,
@@ -112,7 +111,7 @@ def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batc
 
 def beginning(training: Training, manifest: Manifest) -> nn.Module:
     """The run's network at its first step: drawn by its seed, then the parts that it takes over."""
-    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    model = objective_of(training.spec).build(training.spec, manifest)
     initialise(
         model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
     )

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from pipeline.data.manifest import Manifest
-from pipeline.objectives.objectives import MODELS
+from pipeline.objectives import objective_of
 from pipeline.training.checkpoint import fits, load_tensors
 from pipeline.work.identity import Training
 
 
 def trained(training: Training, manifest: Manifest) -> nn.Module:
     """The run's network with the weights that it ended with."""
-    model = MODELS[training.spec.objective.name](training.spec, manifest)
+    model = objective_of(training.spec).build(training.spec, manifest)
     for name, tensors in load_parts(training).items():
         with fits(training.weights):
             getattr(model, name).load_state_dict(tensors)

@@ -1,0 +1,28 @@
+"""What an objective is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pipeline.config.runs import Run
+from pipeline.data.batches import Batch
+from pipeline.data.manifest import Manifest
+
+
+def as_it_is(model: nn.Module, batches: Any, spec: Run, *, seed: int, device: torch.device) -> Run:
+    return spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What a network is trained for; its options are in pipeline/config/objectives.py."""
+
+    build: Callable[[Run, Manifest], nn.Module]  # the network, not yet initialised
+    loss: Callable[[nn.Module, Batch, Run, Generator], Tensor]
+    # (model, images, indices, measurement, device) -> metrics, and arrays to be looked at
+    measure: Callable[..., dict[str, Any]]
+    # (model, batches, spec, seed, device) -> the run with the values that follow from its first batches
+    prepare: Callable[..., Run] = as_it_is

@@ -1,0 +1,24 @@
+"""Measures that a protocol asks for in place of the objective's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.objectives import objective_of
+from pipeline.protocols.activations import activations
+from pipeline.protocols.decode import decode
+from pipeline.protocols.shift import shift
+from pipeline.protocols.svm import svm
+from pipeline.work.identity import Measurement
+
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
+    "activations": activations,
+    "svm": svm,
+    "shift": shift,
+    "decode": decode,
+}
+
+
+def measure_of(measurement: Measurement) -> Callable[..., dict[str, Any]]:
+    """The protocol's own measure, or else that of the run's objective."""
+    other = measurement.spec.measure
+    return MEASURES[other.name] if other else objective_of(measurement.training.spec).measure

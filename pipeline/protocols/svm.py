@@ -1,0 +1,37 @@
+"""svm: a linear classifier on the top activations."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.data.images import Images
+from pipeline.data.manifest import open_manifest
+from pipeline.data.subsets import subset
+from pipeline.data.views import central_crops
+from pipeline.measures import metrics
+from pipeline.work.identity import Measurement
+
+
+def svm(
+    model: Any, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> dict[str, float]:
+    """The error of a linear SVM that learns from the encoder's top activations, of training images alone."""
+    training, protocol = measurement.training, measurement.spec
+    assert protocol.measure is not None
+    data, options = training.spec.data, protocol.measure.options
+    manifest = open_manifest(training.shards.manifest, data.split)
+    learnt_from = Images(manifest, stream_above_gb=math.inf, raw=data.raw)
+    drawn = subset(learnt_from, replace(data, labels=options.labels), seed=training.seed)
+
+    def activations(images: Images, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cut = central_crops(images, indices, training.spec.augment, device)
+        codes = torch.cat([model.encoder(batch.x).flatten(1).float().cpu() for batch in cut])
+        return codes.numpy(), images.labels.numpy()[indices]
+
+    error = metrics.linear_svm_error(
+        activations(learnt_from, drawn), activations(images, indices), c=options.c
+    )
+    return {"error": 100 * error}
