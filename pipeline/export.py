@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
+from pipeline.runner.cli import run_stage
 from pipeline.system.files import RESULTS, write_whole
 from pipeline.training.weights import trained
 from pipeline.work.graph import Graph
@@ -75,3 +76,7 @@ def export(graph: Graph, label: str, seed: int) -> None:
 def _save(program: torch.export.ExportedProgram, path: Path) -> None:
     with path.open("wb") as file:
         torch.export.save(program, file)
+
+
+if __name__ == "__main__":
+    run_stage("export", export)

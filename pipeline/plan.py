@@ -41,7 +41,9 @@ def jobs(targets: list[str], scale: str) -> list[Job]:
     if done.returncode:
         reason = done.stdout.strip().splitlines()[-1][:400]
         raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}")
-    found = re.findall(r"python -m pipeline\.(?:runner\.worker )?(\w+) ?((?!-)[\w./-]*)(?: --seed (\d+))?", done.stdout)
+    found = re.findall(
+        r"python -m pipeline\.(?:runner\.worker )?(\w+) ?((?!-)[\w./-]*)(?: --seed (\d+))?", done.stdout
+    )
     return [Job(stage, name, int(seed or 0)) for stage, name, seed in dict.fromkeys(found)]
 
 

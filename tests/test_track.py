@@ -199,8 +199,8 @@ def test_a_story_that_was_remembered_and_not_vouched_for_is_handed_over_again_al
 
 def test_with_everything_delivered_mlflow_is_not_even_imported(store, delivered):
     code = (
-        "import sys, threading; from pipeline.tracking import delivery; from pipeline.tracking import events; e = threading.Event(); e.set(); "
-        "track.deliver(until=e, patience=0); print(delivery.waits(), 'mlflow' in sys.modules)"
+        "import sys, threading; from pipeline.tracking import delivery; e = threading.Event(); e.set(); "
+        "delivery.deliver(until=e, patience=0); print(delivery.waits(), 'mlflow' in sys.modules)"
     )
     words = (sys.executable, "-c", code)
     assert command(*words, folder=Path.cwd()).stdout.split() == ["False", "False"]
@@ -234,7 +234,7 @@ def test_a_store_that_is_away_is_said_loudly_and_delivered_to_later(tracked):
     done = command(
         sys.executable,
         "-c",
-        "from pipeline.tracking import delivery; from pipeline.tracking import events; import threading; e = threading.Event(); e.set(); "
+        "from pipeline.tracking import delivery; import threading; e = threading.Event(); e.set(); "
         "from pipeline.runner.cli import exit_code_of; import sys; "
         "sys.exit(exit_code_of('track', lambda: delivery.deliver(until=e, patience=0.5)))",
         folder=tracked,

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -180,3 +181,10 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             if SOCKET.stat().st_ino == self.own:
                 SOCKET.unlink()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(run(sys.argv[1], sys.argv[2:]))
+    with tempfile.TemporaryDirectory() as kept:
+        Server(kept).serve()

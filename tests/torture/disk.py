@@ -64,15 +64,15 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
 FILLING = """
 import runpy, shutil, sys
 from pathlib import Path
-from pipeline.training import checkpoint
-after, save, rest = int(sys.argv[1]), checkpoint._save, Path("results/rest")
+from pipeline.training import loop
+after, save, rest = int(sys.argv[1]), loop.save_checkpoint, Path("results/rest")
 def filling(path, *others):
     global after
     after -= 1
     if not after:
         rest.write_bytes(bytes(shutil.disk_usage("results").free - 1000))
     save(path, *others)
-checkpoint._save = filling
+loop.save_checkpoint = filling
 sys.argv = ["pretrain", "imagenet-full"]
 runpy.run_module("pipeline.pretrain", run_name="__main__")
 """  # a training during which the disk fills at a certain checkpoint
