@@ -45,6 +45,7 @@ lint: $(READY)
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile
 	$(RUN) mypy
+	$(RUN) lint-imports --no-cache
 
 results/report.html: $(READY) FORCE  # of what is there; snakemake's own target of that name makes everything first
 	@$(RUN) python -m pipeline.report

@@ -70,7 +70,7 @@ def test_the_decoders_weight_is_the_flipped_encoders_also_after_steps_of_trainin
         assert torch.allclose(model(x), by_hand(model, x), atol=1e-5)
         model.zero_grad()
         (model(x) - x).square().mean().backward()
-        optimiser.step(0.5)
+        optimiser.step()
     assert torch.allclose(model(x), by_hand(model, x), atol=1e-5)
     assert not torch.allclose(model.encoder.layer(1).weight, before, atol=1e-3)
     assert {name for name, _ in model.output.named_parameters()} == {"bias"}

@@ -8,6 +8,7 @@ from pipeline.config.typed import Positive
 @dataclass(frozen=True, kw_only=True)
 class Adam:
     lr: float
+    weight_decay: float = 0.0  # times the weights, added to the gradient
 
 
 @dataclass(frozen=True, kw_only=True)

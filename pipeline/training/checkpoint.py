@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from pipeline.system.files import damaged, write_whole
-from pipeline.training.optimisers import Optimiser
 
 
 @dataclass
@@ -25,10 +25,10 @@ class State:
     pending: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser, state: State, owner: dict) -> None:
+def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer, state: State, owner: dict) -> None:
     content = {
         "model": model.state_dict(),
-        "optimiser": optimiser.state(),
+        "optimiser": optimiser.state_dict(),
         "step": state.step,
         "losses": list(state.losses),
         "pending": list(state.pending),
@@ -37,13 +37,13 @@ def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser, state: S
     save_tensors(path, content)
 
 
-def resume(path: Path, model: nn.Module, optimiser: Optimiser, owner: dict) -> State:
+def resume(path: Path, model: nn.Module, optimiser: Optimizer, owner: dict) -> State:
     content = load_tensors(path)
     if content.get("owner") != owner:
         raise ValueError(f"{path} is a checkpoint of another specification or seed; remove it to train anew")
     with fits(path):
         model.load_state_dict(content["model"])
-        optimiser.restore(content["optimiser"])
+        optimiser.load_state_dict(content["optimiser"])
         return State(content["step"], content["losses"], content["pending"])
 
 

@@ -83,7 +83,9 @@ def fit(
             if spec.clip is not None:
                 for group in clipped_together(model, spec):
                     nn.utils.clip_grad_norm_(group, spec.clip)
-            optimiser.step(rate)
+            for settings in optimiser.param_groups:  # replaced where a checkpoint was loaded
+                settings["lr"] = rate
+            optimiser.step()
             unread.append(loss)
             state.step += 1
             ends = state.step % batches.steps == 0
