@@ -29,6 +29,7 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.objectives import OBJECTIVES
+from pipeline.training.checkpoint import save_tensors
 from pipeline.training.loop import fit
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 from pipeline.training.run import beginning, learn
@@ -357,6 +358,14 @@ def test_an_optimiser_that_is_restored_goes_on_as_it_was(name, options):
             optimiser.step()
         weights.append(model.weight.detach())
     assert torch.equal(*weights)
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    """So that checksums, and DVC by them, see a change only where a number changed."""
+    one, other, another = (tmp_path / name for name in ("one.pt", "other.pt", "another.pt"))
+    for path, value in ((one, 1.0), (other, 1.0), (another, 2.0)):
+        save_tensors(path, {"parts": {"encoder": {"weight": torch.full((3,), value)}}, "identity": "run"})
+    assert one.read_bytes() == other.read_bytes() != another.read_bytes()
 
 
 def test_step_lists_multiply_the_rate_at_their_epochs():

@@ -48,8 +48,14 @@ def resume(path: Path, model: nn.Module, optimiser: Optimizer, owner: dict) -> S
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Equal content gives equal bytes; given a path, torch would write the name of the partial file, too."""
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            torch.save(content, file)
+
     try:
-        write_whole(path, lambda beside: torch.save(content, beside))
+        write_whole(path, write)
     except RuntimeError as error:  # torch's own word for a write that failed
         reason = str(error).split("\n")[0][:120]
         raise OSError(f"{path} could not be written ({reason}); is the disk full?") from None
