@@ -63,7 +63,11 @@ def exit_code_of(who: str, act: Callable[[], Any]) -> int:
             raise
         print(f"{who}: {_one_line(error)}", file=sys.stderr)
         return 1
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if (
+            not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError"
+        ):  # torch's, of a GPU
+            raise
         print(f"{who}: out of memory; fewer jobs at once (--cores), or a smaller batch", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Stopped):

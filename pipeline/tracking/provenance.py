@@ -1,6 +1,7 @@
 """Commit, machine and time, for every record."""
 
 import platform
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -32,7 +33,9 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The last commit that touched pipeline/, with a `+` where it has been edited since."""
+    """The last commit that touched pipeline/, a `+` behind it if edited since; `unknown` without git."""
+    if shutil.which("git") is None:
+        return "unknown"
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words, "--", "pipeline"], capture_output=True, text=True, check=False)
