@@ -46,7 +46,7 @@ def untaken(names: list[str]) -> int:
 def prepare(threads: int) -> None:
     """Set up this process: threads, fp32 that is fp32, memory that is reused.
 
-    cuDNN would round what goes into fp32 convolutions to TF32. glibc gives each large block back to the system
+    cuDNN would round what fp32 convolutions read to TF32. glibc gives each large block back to the system
     and takes it again page by page: two thirds of the time that a batch of photographs takes.
     """
     torch.set_num_threads(threads)
