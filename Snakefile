@@ -1,89 +1,44 @@
-"""The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/graph.py."""
+"""The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/work/."""
 
-import atexit
-import os
-import re
-import sys
 import time
 from pathlib import Path
 
 from pipeline import papers
-from pipeline.config.reading import load
-from pipeline.config.typed import nearest
+from pipeline.config.runs import STAGES
 from pipeline.results import architectures, claims, figures, tables
-from pipeline.runner import worker
-from pipeline.runner.session import alone, idle, pass_on_stops
-from pipeline.tracking.delivery import waits
-from pipeline.tracking.follower import FOLLOWED, finish, follow
-from pipeline.work.graph import Graph
-from pipeline.work.identity import Training
+from pipeline.runner.session import Session
+from pipeline.targets import phases, rendered
 
-if slips := set(config) - {"scale"}:
-    sys.exit(f"--config takes scale=…, and no {min(slips)!r}")
-try:
-    settings = load(scale=config.get("scale"))
-    papers.check(settings)
-except ValueError as slip:
-    sys.exit(str(slip))  # one line, not Snakemake's account of where it was read
-graph = Graph(settings)
 TABLES = papers.targets("tables")  # results/table6 -> (paper, table)
 NETWORKS = papers.targets("architectures")
 FIGURES = papers.targets("figures")
-CLAIMS = {
-    f"{papers.target(paper, claims.NAME)}.csv": paper
-    for paper, facts in papers.papers().items()
-    if facts.claims
-}
 
-FILES = [
-    *[f"{each}.{ending}" for each in TABLES | NETWORKS for ending in ("csv", "md")],
-    *[f"{each}.png" for each in FIGURES],
-    *CLAIMS,
-]
-
-# Snakemake's own answer to a misspelt file has twenty lines, and names none that was meant.
-for word in sys.argv[1:]:
-    if re.fullmatch(r"results/.*\.(csv|md|png)", word) and word not in FILES:
-        sys.exit(f"nothing makes {word}; {nearest(word, FILES)}")
+session = Session(
+    workflow,
+    config,
+    files=[*rendered(), *(f"{each}.md" for each in TABLES | NETWORKS)],
+)
+graph = session.graph
+settings = graph.params
 
 
-def training_of(stage, w):
-    made = graph.of_path(
-        Path(f"results/runs/{w.scale}/{stage}/{w.name}/{w.seed}-{w.key}/any")
-    )
-    return made if isinstance(made, Training) else made.training
+onstart:
+    session.begin()
 
 
-# Keys stand for freshness, so time does not: an input that exists is the right one.
-def data_of(stage):
-    return lambda w: ancient(str(training_of(stage, w).shards.manifest))
+onsuccess:
+    session.end()
 
 
-def measured_on(w):
-    made = graph.measurement(w.name, int(w.seed))
-    return sorted(
-        {ancient(str(each.shards.manifest)) for each in (made, made.training)}
-    )
+onerror:
+    session.end(within=6)  # of the ten seconds in which all processes exit
 
 
-def start_of(stage):
-    """The weights that a training begins with; none for most pre-trainings."""
-
-    def weights(w):
-        start = training_of(stage, w).start
-        return ancient(str(start.weights)) if start else []
-
-    return weights
-
-
-def weights_of(w):
-    training = training_of("evaluate", w)
-    return [ancient(str(training.weights)), ancient(str(training.record))]
-
-
-def raw_of(w):
-    fetched = graph.of_path(Path(f"data/{w.scale}/{w.name}-{w.key}/any")).fetched
-    return ancient(str(fetched)) if fetched else []
+def inputs_of(output):
+    """A key changes with whatever its file depends on, so time stamps decide nothing: inputs are ancient."""
+    return lambda w: [
+        ancient(str(each)) for each in graph.of_path(Path(output.format(**w))).inputs
+    ]
 
 
 def name_of(shown):
@@ -127,72 +82,8 @@ def tried_by(w):
     )
 
 
-def rendered(paper=None):
-    """All that is made of one paper, or of all."""
-    tables = [
-        f"{each}.csv"
-        for each, (own, _) in {**TABLES, **NETWORKS}.items()
-        if paper in (None, own)
-    ]
-    figures = [
-        f"{each}.png" for each, (own, _) in FIGURES.items() if paper in (None, own)
-    ]
-    return (
-        tables
-        + figures
-        + [each for each, own in CLAIMS.items() if paper in (None, own)]
-    )
-
-
-def asked(phase):
-    """What all tables, figures and claims together need of one phase."""
-    measured = [
-        each for _, _, label in papers.uses() for each in graph.measurements(label)
-    ]
-    measured += [
-        each for paper in papers.papers() for each in claims.measurements(graph, paper)
-    ]
-    if phase == "evaluate":
-        return sorted({str(each.metrics) for each in measured})
-    trainings = [one for each in measured for one in each.training.lineage]
-    if phase in ("fetch", "shard"):
-        sets = {each.shards for each in [*measured, *trainings]}
-        return sorted(
-            {str(each.manifest if phase == "shard" else each.fetched) for each in sets}
-            - {"None"}
-        )
-    return sorted({str(each.weights) for each in trainings if each.stage == phase})
-
-
-locks = []  # on this folder, as long as Snakemake lives
-# Who holds torch for the stages, and who hands over to MLflow what happens meanwhile.
-beside = []
-
-
-# What another executor sends elsewhere stays in what it was given there, and is no fork of a process here.
-onstart:
-    locks.append(alone())
-    beside.extend([worker.start() if workflow.local_exec else None, follow()])
-    os.environ[FOLLOWED] = "by snakemake"
-    pass_on_stops(besides=beside)
-
-
-onsuccess:
-    finish(beside)
-
-
-onerror:
-    finish(beside, within=6)  # who is told to leave has ten seconds
-
-
-@atexit.register
-def hand_over_what_waits():
-    """Where nothing is left to make, nothing above starts; yet what a killed graph told may be told to nobody yet."""
-    executes = (
-        workflow.executor_plugin and workflow.is_main_process and not workflow.dryrun
-    )
-    if executes and idle() and waits():
-        finish([follow()])
+def any_of(shown):
+    return "|".join(each.removeprefix("results/") for each in shown) or "none"
 
 
 # Seconds of work, or a network that only the machine that submits may have.
@@ -211,9 +102,9 @@ wildcard_constraints:
     name=r"[\w.-]+",
     seed=r"\d+",
     key=r"[0-9a-f]{10}",
-    table="|".join(each.removeprefix("results/") for each in TABLES) or "none",
-    figure="|".join(each.removeprefix("results/") for each in FIGURES) or "none",
-    networks="|".join(each.removeprefix("results/") for each in NETWORKS) or "none",
+    table=any_of(TABLES),
+    figure=any_of(FIGURES),
+    networks=any_of(NETWORKS),
     paper=r"(\w+/)?",
 
 
@@ -223,29 +114,22 @@ rule all:
 
 
 # One target for each phase, as dvc.yaml asks for them, and one for each paper.
-rule fetch:
-    input:
-        asked("fetch"),
+for target, files in phases(graph).items():
+
+    rule:
+        name:
+            target
+        input:
+            files,
 
 
-rule shard:
-    input:
-        asked("shard"),
+for target in papers.papers():
 
-
-rule pretrain:
-    input:
-        asked("pretrain"),
-
-
-rule finetune:
-    input:
-        asked("finetune"),
-
-
-rule evaluate:
-    input:
-        asked("evaluate"),
+    rule:
+        name:
+            target
+        input:
+            rendered(target),
 
 
 rule render:
@@ -253,15 +137,6 @@ rule render:
         rules.all.input,
         "results/metrics.json",
         "results/report.html",
-
-
-for paper in papers.papers():
-
-    rule:
-        name:
-            paper
-        input:
-            rendered(paper),
 
 
 # What makes each file.
@@ -278,7 +153,7 @@ rule fetch_raw:
 
 rule shard_set:
     input:
-        raw_of,
+        inputs_of("data/{scale}/{name}-{key}/manifest.json"),
     output:
         "data/{scale}/{name}-{key}/manifest.json",
     log:
@@ -288,45 +163,25 @@ rule shard_set:
         "python -m pipeline.shard {wildcards.name} --scale {wildcards.scale} > {log} 2>&1"
 
 
-rule pretrain_run:
-    input:
-        data_of("pretrain"),
-        start_of("pretrain"),
-    output:
-        "results/runs/{scale}/pretrain/{name}/{seed}-{key}/weights.pt",
-        "results/runs/{scale}/pretrain/{name}/{seed}-{key}/run.json",
-    log:
-        "results/logs/{scale}/pretrain/{name}/{seed}-{key}.log",
-    threads: settings.engine.threads
-    shell:
-        "python -m pipeline.runner.worker pretrain {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+# pretrain_run, finetune_run, evaluate_run
+for stage, files in {
+    **{each: ("weights.pt", "run.json") for each in STAGES},
+    "evaluate": ("metrics.json",),
+}.items():
+    folder = f"{{scale}}/{stage}/{{name}}/{{seed}}-{{key}}"
 
-
-rule finetune_run:
-    input:
-        data_of("finetune"),
-        start_of("finetune"),
-    output:
-        "results/runs/{scale}/finetune/{name}/{seed}-{key}/weights.pt",
-        "results/runs/{scale}/finetune/{name}/{seed}-{key}/run.json",
-    log:
-        "results/logs/{scale}/finetune/{name}/{seed}-{key}.log",
-    threads: settings.engine.threads
-    shell:
-        "python -m pipeline.runner.worker finetune {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
-
-
-rule evaluate_run:
-    input:
-        measured_on,
-        weights_of,
-    output:
-        "results/runs/{scale}/evaluate/{name}/{seed}-{key}/metrics.json",
-    log:
-        "results/logs/{scale}/evaluate/{name}/{seed}-{key}.log",
-    threads: settings.engine.threads
-    shell:
-        "python -m pipeline.runner.worker evaluate {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+    rule:
+        name:
+            f"{stage}_run"
+        input:
+            inputs_of(f"results/runs/{folder}/{files[0]}"),
+        output:
+            [f"results/runs/{folder}/{each}" for each in files],
+        log:
+            f"results/logs/{folder}.log",
+        threads: settings.engine.threads
+        shell:
+            f"python -m pipeline.runner.worker {stage} {{wildcards.name}} --seed {{wildcards.seed}} --scale {{wildcards.scale}} > {{log}} 2>&1"
 
 
 rule table:

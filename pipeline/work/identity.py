@@ -48,6 +48,10 @@ class Shards:
         return DATA / "raw" / (self.name if source == "folder" else source)
 
     @property
+    def inputs(self) -> list[Path]:
+        return [self.fetched] if self.fetched else []
+
+    @property
     def shown(self) -> str:
         """The name that a table gives to the data."""
         return "procedural" if self.procedural else self.name
@@ -96,6 +100,11 @@ class Training:
     def record(self) -> Path:
         return self.folder / "run.json"
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The shards, and the weights that it starts from."""
+        return [self.shards.manifest, *([self.start.weights] if self.start else [])]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -122,3 +131,9 @@ class Measurement:
     @property
     def metrics(self) -> Path:
         return self.folder / "metrics.json"
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Shards (its own, and its training's), weights, and the training's record."""
+        manifests = dict.fromkeys((self.shards.manifest, self.training.shards.manifest))
+        return [*manifests, self.training.weights, self.training.record]
