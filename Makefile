@@ -40,10 +40,14 @@ cluster-test: | $(UV)
 	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group cluster --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	PATH="$(CURDIR)/.venv-cluster/bin:$$PATH" python -m pytest -rs tests/test_cluster.py
 
+# Snakemake's lints but one: all rules share .venv, which uv.lock pins, so no rule names an environment of its own.
+REFUSED := {said = said $$0 "\n"} /^    [*]/ && !/conda environment or container/ {bad = 1} \
+	/^Lints for|^Congratulations/ {ran = 1} END {if (bad || !ran) {printf "%s", said; exit 1}}
 lint: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile
+	$(RUN) snakemake --lint 2>&1 | awk '$(REFUSED)'
 	$(RUN) mypy
 	$(RUN) lint-imports --no-cache
 
