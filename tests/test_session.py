@@ -1,4 +1,4 @@
-"""One graph at a time in a folder."""
+"""One graph at a time in a folder, and no work of Snakemake's own that grows with the graph."""
 
 import subprocess
 import sys
@@ -6,6 +6,26 @@ import sys
 from conftest import command
 
 from pipeline.runner.session import LOCK, alone, idle
+
+SLOW_JOBS = """
+from pipeline.runner.session import Session
+session = Session(workflow, config, files=[])
+onstart:
+    session.begin()
+onsuccess:
+    session.end()
+rule all:
+    input: [f"{number}.txt" for number in range(12)]
+rule wait:
+    output: "{number}.txt"
+    shell: "sleep 0.5; touch {output}"
+"""
+
+
+def test_snakemake_does_not_poll_more_often_the_more_jobs_have_finished(workplace):
+    (workplace / "Snakefile").write_text(SLOW_JOBS)
+    said = command("snakemake", "--cores", "1", "--verbose", folder=workplace).stderr
+    assert said.count("Resources before job selection") <= 2 * 13  # when a job starts, and when it finishes
 
 
 def test_a_killed_graph_leaves_its_folder_free(workplace):

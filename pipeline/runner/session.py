@@ -38,6 +38,9 @@ class Session:
         self.lock = alone()
         if self.workflow.local_exec:  # jobs on other machines cannot be forks of a process here
             self.beside.append(worker.start())
+            # Under a limit on submissions each scheduling round starts a timer for another one, so that
+            # after N jobs Snakemake polls N times a second: docs/decisions.md.
+            self.workflow.scheduler.job_rate_limiter = None
         self.beside.append(follow())
         os.environ[FOLLOWED] = "by snakemake"
         self._pass_on_stops()
