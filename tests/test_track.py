@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -299,3 +300,19 @@ def test_a_database_that_is_away_is_found_away_at_once(workplace, monkeypatch):
     with pytest.raises(OperationalError):
         connect()
     assert time.monotonic() - began < 20
+
+
+def test_two_processes_at_one_run_take_turns_also_where_the_first_is_killed(workplace):
+    path = workplace / "results" / EVENTS
+    code = (
+        "import sys; from pathlib import Path; from pipeline.tracking.events import Events; "
+        f"events = Events(Path({str(path)!r}), {{}}); print('begun', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, **pipes) as first:
+        assert first.stdout.readline() == "begun\n"
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, **pipes) as second:
+            assert second.stderr.readline() == f"{path}: waiting for another process at the same run\n"
+            first.kill()
+            assert second.stdout.readline() == "begun\n"

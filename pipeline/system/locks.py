@@ -1,20 +1,19 @@
-"""One process at a time: a lock on a file that says who holds it."""
+"""One process at a time: a locked file that names its holder, free once the holder ends, however it ends."""
 
-import fcntl
 import os
 import sys
 import time
 from pathlib import Path
 from typing import IO
 
+from filelock import lock_descriptor
+
 
 def hold(path: Path) -> IO[str] | None:
-    """Hold a lock until the file is closed or this process ends, however it ends; None: another holds it."""
+    """Lock a file until it is closed or this process ends; None where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock_descriptor(file.fileno(), blocking=False):
         file.close()
         return None
     file.truncate(0)
@@ -24,5 +23,5 @@ def hold(path: Path) -> IO[str] | None:
 
 
 def holder(path: Path) -> str:
-    """Who holds a lock, in its own words."""
+    """The process that holds a lock, since when, and its command."""
     return path.read_text(encoding="utf-8")

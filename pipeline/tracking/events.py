@@ -1,6 +1,5 @@
 """The story of one run, as lines of a file in its own folder."""
 
-import fcntl
 import json
 import sys
 import time
@@ -8,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from pipeline.tracking.follower import follow
 from pipeline.work.identity import Measurement, Training
@@ -21,7 +22,7 @@ class Events:
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab")
-        self._wait()
+        self._lock()
         told, self.last = lines_of(path), -1
         if told and told[-1].get("end") != "FINISHED":  # it was interrupted: the same story goes on
             self.last = max((line["step"] for line in told if "step" in line), default=-1)
@@ -30,13 +31,11 @@ class Events:
             self._file.truncate(0)
             self._tell({"begin": header, "time": _now()})
 
-    def _wait(self) -> None:
-        """One process at a time works on a run: a kill of Snakemake alone leaves its jobs alive."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    def _lock(self) -> None:
+        """One process at a time at a run: jobs outlive a Snakemake that is killed alone."""
+        if not lock_descriptor(self._file.fileno(), blocking=False):
             print(f"{self._file.name}: waiting for another process at the same run", file=sys.stderr)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            lock_descriptor(self._file.fileno())
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Tell a step once, also where a run goes on from a checkpoint before it."""
