@@ -1,7 +1,9 @@
 """Long work says how far it is and how long it will take: a bar in a terminal, lines in a log."""
 
 import os
+import re
 import sys
+import termios
 import time
 
 import numpy as np
@@ -43,18 +45,18 @@ def test_a_log_is_not_told_more_often_than_it_wants(monkeypatch, capsys):
 
 def test_a_terminal_gets_a_bar(monkeypatch):
     master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         shown = Progress(4, "image")
         time.sleep(0.25)
-        shown.say(2)
+        shown.say(2, "loss 0.25")
         shown.end()
         said = ""
         while not said.endswith("\n"):  # a terminal may hand over a part
             said += os.read(master, 1000).decode()
     os.close(master)
-    assert f"\r\033[K[{'#' * 15}{'.' * 15}] image 2/4, 0." in said
-    assert said.endswith("s left\r\n")
+    assert re.search(r"\rimage:  50%\|█+ +\| 2/4 \[[\d:]+<[\d:]+, .*, loss 0\.25\] *\r\n$", said)
 
 
 @pytest.mark.parametrize(

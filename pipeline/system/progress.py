@@ -1,10 +1,10 @@
-"""How far long work is, and how long the rest will take: a bar in a terminal, lines in a log."""
+"""How far long work is, and how long the rest will take: tqdm's bar in a terminal, lines in a log."""
 
 import math
 import sys
 import time
 
-every = math.inf  # seconds between two lines in a log; a command takes them from params.yaml
+every = math.inf  # seconds between two lines in a log; commands set engine.log_seconds
 
 
 def lasting(seconds: float) -> str:
@@ -17,28 +17,28 @@ def lasting(seconds: float) -> str:
 
 
 class Progress:
-    """Of `total` steps (or images), `done` were done before."""
+    """Of `total` steps (or images), `done` before it began."""
 
     def __init__(self, total: int, unit: str = "step", *, done: int = 0) -> None:
         self.total, self.unit, self.first = total, unit, done
         self.began = self.said = time.monotonic()
-        self.terminal = sys.stderr.isatty()
+        self.bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, initial=done, desc=unit, mininterval=0.2)
 
     def say(self, done: int, note: str = "") -> None:
-        """Where it is time to, and there is anything to say of what is left."""
         now = time.monotonic()
-        if done <= self.first or now - self.said < (0.2 if self.terminal else every):
-            return
-        self.said = now
-        left = (now - self.began) / (done - self.first) * max(0, self.total - done)
-        bar = ""
-        if self.terminal:
-            filled = 30 * min(done, self.total) // self.total
-            bar = f"\r\033[K[{'#' * filled}{'.' * (30 - filled)}] "
-        text = ", ".join(each for each in (note, f"{lasting(left)} left") if each)
-        line = f"{bar}{self.unit} {done}/{self.total}, {text}"
-        print(line, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif done > self.first and now - self.said >= every:
+            self.said = now
+            left = (now - self.began) / (done - self.first) * max(0, self.total - done)
+            words = [f"{self.unit} {done}/{self.total}", note, f"{lasting(left)} left"]
+            print(", ".join(filter(None, words)), file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        if self.terminal and self.said > self.began:
-            print(file=sys.stderr)
+        if self.bar is not None:
+            self.bar.close()
