@@ -20,7 +20,7 @@ from pipeline.data.images import Images, mirror
 from pipeline.data.manifest import open_manifest
 from pipeline.data.reader import read_tar
 from pipeline.data.subsets import balanced, held_out, subset
-from pipeline.data.writer import chosen, encode, open_split, shard
+from pipeline.data.writer import _write_tar, chosen, encode, open_split, shard
 from pipeline.datasets import Sample
 from pipeline.datasets.pixels import from_netpbm, netpbm
 from pipeline.work.graph import Graph
@@ -98,6 +98,25 @@ def test_the_same_images_give_the_same_bytes(made):
     assert {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in again.folder.iterdir()
     } == digests
+
+
+def test_a_shard_keeps_its_bytes(tmp_path):
+    samples = [
+        (f"{i:08d}", {"ppm": bytes([65 + i]) * (700 * i + 1), "cls": b"%d" % i, "objects.json": b"[]"})
+        for i in range(3)
+    ]
+    assert _write_tar(tmp_path / "train-00000.tar", samples) == {
+        "name": "train-00000.tar",
+        "count": 3,
+        "bytes": 20480,
+        "sha256": "01a8060373108a1b87d9b98cc5c09d095aa34a13e15b3ae20ce85b4f91d17201",
+    }
+
+
+def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="cls"):
+        _write_tar(tmp_path / "train-00000.tar", [("00000000", {"ppm": b"P6", "cls": 3})])
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_webdataset_readers_read_the_shards(made):

@@ -1,9 +1,7 @@
 """shard: a data set as deterministic WebDataset tars and a manifest, written last."""
 
-import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.datasets.pixels import decode, from_netpbm, netpbm, resized
-from pipeline.system.files import need_room, seal, write_json, write_whole
+from pipeline.system.files import need_room, seal, sha256, write_json, write_whole
 from pipeline.system.progress import Progress
 from pipeline.work.identity import Shards
 
@@ -100,7 +98,7 @@ def write_split(shards: Shards, name: str, split: Split) -> dict[str, Any]:
         progress.end()
 
     listed = [
-        _write_tar(shards.folder, f"{name}-{i:05d}.tar", part) for i, part in enumerate(_parts(samples()))
+        _write_tar(shards.folder / f"{name}-{i:05d}.tar", part) for i, part in enumerate(_parts(samples()))
     ]
     values, pixels = np.arange(256), histogram.sum(axis=1)
     mean = histogram @ values / pixels
@@ -186,7 +184,7 @@ def _image(sample: Sample, shards: Shards, *, where: str) -> tuple[np.ndarray, t
 
 
 def _parts(samples: Iterator) -> Iterator[list]:
-    """Groups of samples of about a shard's size each."""
+    """The samples of a shard at a time; headers count, so webdataset's ShardWriter would cut elsewhere."""
     part: list = []
     size = 0
     for key, members in samples:
@@ -199,21 +197,23 @@ def _parts(samples: Iterator) -> Iterator[list]:
         yield part
 
 
-def _write_tar(folder: Path, name: str, samples: list[tuple[str, dict[str, bytes]]]) -> dict[str, Any]:
-    def write(beside: Path) -> None:
-        with tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for key, members in samples:
-                for extension, content in members.items():
-                    info = tarfile.TarInfo(f"{key}.{extension}")
-                    info.size, info.mtime = len(content), 0
-                    tar.addfile(info, io.BytesIO(content))
+def _write_tar(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> dict[str, Any]:
+    from webdataset.writer import TarWriter  # imports torch
 
-    path = folder / name
+    def write(beside: Path) -> None:
+        # No user, no time: the same samples give the same bytes on any machine.
+        with (
+            beside.open("wb") as file,
+            TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar,
+        ):
+            for key, members in samples:
+                for extension, content in members.items():  # one a call: a call would sort them by name
+                    tar.write({"__key__": key, extension: content})
+
     write_whole(path, write)
-    content = path.read_bytes()
     return {
-        "name": name,
+        "name": path.name,
         "count": len(samples),
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
     }
