@@ -16,7 +16,7 @@ from benchmarks.training import Ours
 from pipeline.compute.device import prepare
 from pipeline.config.params import Params
 from pipeline.corruptions import CORRUPTIONS
-from pipeline.data.images import Pixels
+from pipeline.data.window import Window
 
 SHAPES = {29: (32, 1024, False), 89: (96, 512, False), 225: (256, 128, True)}  # crop: side, images, JPEG
 LEAST = {29: 20.0, 89: None, 225: 3.0}  # of 89 nothing was asked
@@ -98,7 +98,7 @@ def reading(params: Params) -> Iterator[Row]:
         pictures = Pictures(params, side=96 if jpeg else 32, count=2048 if jpeg else 8192, jpeg=jpeg)
 
         def ours(pictures: Pictures = pictures) -> int:
-            return len(Pixels(pictures.manifest, list(range(len(pictures.manifest.record["shards"])))))
+            return len(Window(pictures.manifest, list(range(len(pictures.manifest.record["shards"])))))
 
         def other(pictures: Pictures = pictures) -> int:
             return sum(1 for _ in webdataset_of(pictures))

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import json
 import tarfile
 
 import numpy as np
@@ -18,11 +19,13 @@ from pipeline.data.batches import Batches
 from pipeline.data.crops import Boxes, central_boxes, random_boxes
 from pipeline.data.images import Images, mirror
 from pipeline.data.manifest import open_manifest
-from pipeline.data.reader import read_tar
+from pipeline.data.reader import members
+from pipeline.data.samples import encode
 from pipeline.data.subsets import balanced, held_out, subset
-from pipeline.data.writer import _write_tar, chosen, encode, open_split, shard
+from pipeline.data.writer import _write_tar, chosen, open_split, shard
 from pipeline.datasets import Sample
 from pipeline.datasets.pixels import from_netpbm, netpbm
+from pipeline.system.files import seal, sha256
 from pipeline.work.graph import Graph
 
 AUGMENT = Augment(crop=15, flip=True)
@@ -72,16 +75,15 @@ def test_reading_shards_back_gives_what_went_in(made, name):
 
 
 def test_objects_move_the_bytes_of_no_set_that_is_not_asked_for_them(made):
-    members = {
+    extensions = {
         (name, asked): {
-            extension
+            member["fname"].partition(".")[2]
             for path in made(name, objects=asked).folder.glob("*.tar")
-            for sample in read_tar(path.read_bytes()).values()
-            for extension in sample
+            for member in members(path.read_bytes())
         }
         for name, asked in (("mnist", False), ("voc2012", False), ("voc2007", False), ("voc2007", True))
     }
-    assert members == {
+    assert extensions == {
         ("mnist", False): {"pgm", "cls"},
         ("voc2012", False): {"ppm", "mask.pgm"},
         ("voc2007", False): {"ppm", "json"},
@@ -189,6 +191,49 @@ def test_a_damaged_shard_is_refused_before_a_sample_of_it_is_used(made, damage):
     images.hold([0])
     with pytest.raises(ValueError, match=r"train-00000\.tar is damaged.*the next run makes it anew"):
         images.window(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda names: [name for name in names if name != "00000003.ppm"],
+            "00000003: it has no image of 3 channels",
+        ),
+        (
+            lambda names: [name for name in names if not name.startswith("00000003")],
+            "it has 47 samples, 48 in the manifest",
+        ),
+        (lambda names: [*names, "00000047.cls"], "00000047.cls: duplicate file name"),
+        (lambda names: [*names, "folder/00000048.ppm"], "is no plain file"),
+    ],
+)
+def test_a_shard_that_the_manifest_vouches_for_is_refused_where_its_members_are_wrong(made, change, says):
+    shards = made("cifar10")
+    path, content = shards.folder / "train-00000.tar", json.loads(shards.manifest.read_bytes())
+    with tarfile.open(path) as tar:
+        kept = {name: tar.extractfile(name).read() for name in tar.getnames()}
+    with tarfile.open(path, "w") as tar:
+        for name in change(list(kept)):
+            info = tarfile.TarInfo(name)
+            info.size = len(kept.get(name, b""))
+            tar.addfile(info, io.BytesIO(kept.get(name, b"")))
+    content["splits"]["train"]["shards"][0]["sha256"] = sha256(path)
+    shards.manifest.write_text(json.dumps({**content, "seal": seal(content)}))
+    images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=8)
+    images.hold([0])
+    with pytest.raises(
+        ValueError, match=rf"train-00000\.tar is damaged \(.*{says}.*the next run makes it anew"
+    ):
+        images.window(0)
+
+
+def test_members_are_those_of_webdatasets_own_reader(made):
+    for name in ("cifar10", "voc2012", "voc2007"):
+        for path in made(name).folder.glob("*.tar"):
+            theirs = webdataset.tariterators.tar_file_iterator(path.open("rb"))
+            found = [(member["fname"], bytes(member["data"])) for member in members(path.read_bytes())]
+            assert found == [(member["fname"], member["data"]) for member in theirs]
 
 
 def test_a_streamed_set_gives_the_batches_of_one_that_is_held(made, small_shards):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.config.reading import load
 from pipeline.data.writer import open_split
-from pipeline.datasets import SOURCES, folder
+from pipeline.datasets import SOURCES, VOID, folder
 from pipeline.datasets.pixels import decode
-from pipeline.datasets.procedural import VOID, look, open_procedural
+from pipeline.datasets.procedural import look, open_procedural
 from pipeline.datasets.synsets import SYNSETS
 from pipeline.pictures import pictures
 from pipeline.work.graph import Graph

@@ -1,25 +1,22 @@
-"""Verified shards as samples."""
+"""Shards as samples: bytes are verified, then grouped by webdataset and decoded."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import numpy as np
+from webdataset.tariterators import group_by_keys
 
-from pipeline.config.typed import build
 from pipeline.data.manifest import Manifest
-from pipeline.data.writer import check_classes
-from pipeline.datasets import Object
-from pipeline.datasets.pixels import decode
+from pipeline.data.samples import decoded
+from pipeline.datasets import Sample
 from pipeline.system.files import damaged
 
 TOGETHER = 32  # samples that a thread decodes at a time: one by one, handing over would cost as much
-PLAIN = b"0\0"  # what a tar's header says of a plain file
-COMPRESSED = ("jpg",)  # members whose decoding is work, and lets go of the interpreter while it works
+PLAIN = b"0\0"  # the types of a plain file in a tar's header
+COMPRESSED = "jpg"  # members whose decoders release the GIL
 
 
 def read_verified(manifest: Manifest, shards: list[int]) -> list[bytes]:
@@ -29,7 +26,7 @@ def read_verified(manifest: Manifest, shards: list[int]) -> list[bytes]:
 
 def read_shards(
     manifest: Manifest, shards: list[int], contents: list[bytes] | None = None
-) -> Iterator[tuple[np.ndarray, int | list[int] | None, np.ndarray | None, list[Object]]]:
+) -> Iterator[Sample]:
     """The samples of shards, once all of these are read and verified."""
     for shard, content in zip(shards, contents or read_verified(manifest, shards), strict=True):
         yield from _samples(manifest, shard, content)
@@ -51,75 +48,47 @@ def _refusal(manifest: Manifest, shard: int) -> Callable[[str], ValueError]:
     return partial(damaged, path, manifest=manifest.folder / "manifest.json")
 
 
-def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[tuple]:
-    """By a scan over the headers of one buffer, without a copy of raw pixels."""
+def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[Sample]:
+    """Of one shard, in its order; none of them if their number is not the manifest's."""
     count, refuse = manifest.record["shards"][shard]["count"], _refusal(manifest, shard)
     try:
-        samples = read_tar(content)
-        if len(samples) != count:
-            raise ValueError(f"it has {len(samples)} samples, {count} in the manifest")
+        grouped = list(group_by_keys(members(content), lcase=False))
+        if len(grouped) != count:
+            raise ValueError(f"it has {len(grouped)} samples, {count} in the manifest")
     except ValueError as error:
-        raise refuse(str(error)) from None
+        raise refuse(error.args[0]) from None  # webdataset adds arguments of its own
 
-    def decoded(some: list[tuple[str, dict[str, memoryview]]]) -> list[tuple]:
-        found = []
-        for key, members in some:
+    def decode(some: list[dict[str, Any]]) -> list[Sample]:
+        samples = []
+        for sample in some:
             try:
-                found.append(_sample(members, manifest))
+                samples.append(decoded(sample, manifest))
             except ValueError as error:
-                raise refuse(f"{key}: {error}") from None
-        return found
+                raise refuse(f"{sample['__key__']}: {error}") from None
+        return samples
 
-    every = list(samples.items())
-    if not any(extension in members for members in samples.values() for extension in COMPRESSED):
-        yield from decoded(every)  # raw pixels are only looked at: threads would cost more
+    if not any(COMPRESSED in sample for sample in grouped):
+        yield from decode(grouped)  # raw pixels are views: threads would cost more than they save
         return
-    parts = [every[at : at + TOGETHER] for at in range(0, len(every), TOGETHER)]
+    parts = [grouped[at : at + TOGETHER] for at in range(0, len(grouped), TOGETHER)]
     with ThreadPoolExecutor(os.cpu_count()) as decoders:
-        for part in decoders.map(decoded, parts):
+        for part in decoders.map(decode, parts):
             yield from part
 
 
-def read_tar(tar: bytes) -> dict[str, dict[str, memoryview]]:
-    """The samples of a tar of plain files, by a scan over its headers: key -> extension -> content."""
-    samples: dict[str, dict[str, memoryview]] = {}
+def members(tar: bytes) -> Iterator[dict[str, Any]]:
+    """As webdataset's tar_file_iterator, but views of verified bytes (docs/decisions.md, Shards)."""
     contents, at = memoryview(tar), 0
     while at + 512 <= len(tar) and tar[at]:
-        name, size = tar[at : at + 100].partition(b"\0")[0].decode("ascii"), int(tar[at + 124 : at + 135], 8)
+        name, size = (
+            tar[at : at + 100].partition(b"\0")[0].decode("latin-1"),
+            int(tar[at + 124 : at + 135], 8),
+        )
         key, dot, extension = name.partition(".")
-        if tar[at + 156] not in PLAIN or size < 0 or not dot or "/" in name:
+        if tar[at + 156] not in PLAIN or size < 0 or not (key and dot and name.isascii()) or "/" in name:
             raise ValueError(f"{key[:40]!r}.{extension[:40]!r} of {size} bytes is no plain file")
         start, at = at + 512, at + 512 + size
         if at > len(tar):
-            raise ValueError(f"{key}.{extension} says that it has {size} bytes; the file ends before")
-        samples.setdefault(key, {})[extension] = contents[start:at]
+            raise ValueError(f"{name} says that it has {size} bytes; the file ends before")
+        yield {"fname": name, "data": contents[start:at], "__url__": ""}
         at += -at % 512
-    return samples
-
-
-def _sample(members: dict[str, Any], manifest: Manifest) -> tuple:
-    image = mask = None
-    label: int | list[int] | None = None
-    objects: tuple[Object, ...] = ()
-    for extension, content in members.items():
-        where = extension
-        if extension == "cls":
-            label = int(bytes(content))
-        elif extension == "json":
-            label = list(build(tuple[int, ...], json.loads(bytes(content)), "its label"))
-        elif extension == "objects.json":
-            objects = build(tuple[Object, ...], json.loads(bytes(content)), "its objects")
-        elif extension == "mask.pgm":
-            mask = decode(content, channels=None, where=where)[:, :, 0]
-        else:
-            image = decode(content, channels=manifest.channels, where=where)
-    if image is None or image.shape[2] != manifest.channels:
-        raise ValueError(f"it has no image of {manifest.channels} channels")
-    if mask is not None and mask.shape != image.shape[:2]:
-        raise ValueError(f"its mask is {mask.shape}, its image {image.shape[:2]}")
-    check_classes(label, mask, len(manifest.classes))
-    check_classes([number for number, *_ in objects], None, len(manifest.classes))
-    for _, left, top, right, bottom in objects:
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise ValueError(f"it has the box {(left, top, right, bottom)}; 0 to 1 is the image")
-    return image, label, mask, list(objects)

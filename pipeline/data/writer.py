@@ -1,23 +1,20 @@
 """shard: a data set as deterministic WebDataset tars and a manifest, written last."""
 
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.data.samples import check_classes, encode
 from pipeline.datasets import SOURCES, Sample, Split
-from pipeline.datasets.pixels import decode, from_netpbm, netpbm, resized
+from pipeline.datasets.pixels import from_netpbm
 from pipeline.system.files import need_room, seal, sha256, write_json, write_whole
 from pipeline.system.progress import Progress
 from pipeline.work.identity import Shards
 
 SHARD_BYTES = 64 << 20  # a shard is closed at the first sample past this
-VOID = 255  # of a mask: no class
 PROBES = 8  # samples that tell how much room a split needs
-QUALITY = 95  # of photographs that are re-sized, hence encoded anew
 
 
 def shard(shards: Shards) -> None:
@@ -132,55 +129,6 @@ def _estimated(shards: Shards, name: str, split: Split) -> int:
     ]
     there = sum(file.stat().st_size for file in shards.folder.glob(f"{name}-*.tar"))
     return sum(sizes) * len(taken) // max(1, len(sizes)) - there
-
-
-def check_classes(label: int | list[int] | None, mask: np.ndarray | None, classes: int) -> None:
-    shown = [] if label is None else label if isinstance(label, list) else [label]
-    if mask is not None:
-        shown = [*shown, *np.unique(mask[mask != VOID]).tolist()]
-    if wrong := [each for each in shown if not 0 <= each < classes]:
-        raise ValueError(f"it has the class {wrong[0]}; {classes} are known")
-
-
-def encode(sample: Sample, shards: Shards, *, where: str) -> tuple[dict[str, bytes], np.ndarray]:
-    """A sample as the members of a tar, and its pixels (H, W, C)."""
-    pixels, image = _image(sample, shards, where=where)
-    parts = dict([image])
-    if isinstance(sample.label, list):
-        parts["json"] = json.dumps(sample.label).encode()
-    elif sample.label is not None:
-        parts["cls"] = str(sample.label).encode()
-    if sample.mask is not None:
-        mask = decode(sample.mask, channels=None, where=where)[:, :, 0]
-        if mask.shape != pixels.shape[:2]:
-            mask = resized(mask, pixels.shape[:2], nearest=True)
-        parts["mask.pgm"] = netpbm(mask[:, :, None])
-    if shards.dataset.objects:
-        parts["objects.json"] = json.dumps(sample.objects).encode()
-    return parts, pixels
-
-
-def _image(sample: Sample, shards: Shards, *, where: str) -> tuple[np.ndarray, tuple[str, bytes]]:
-    channels, side = SOURCES[shards.dataset.source].channels, shards.dataset.side
-    pixels = decode(sample.image, channels=channels, where=where)
-    original = sample.image if isinstance(sample.image, bytes) else b""
-    if shards.dataset.square and pixels.shape[0] != pixels.shape[1]:
-        short = min(pixels.shape[:2])
-        top, left = ((length - short) // 2 for length in pixels.shape[:2])
-        pixels, original = pixels[top : top + short, left : left + short], b""
-    if side is not None and min(pixels.shape[:2]) != side:
-        factor = side / min(pixels.shape[:2])
-        shape = tuple(max(side, round(length * factor)) for length in pixels.shape[:2])
-        pixels, original = resized(pixels, shape), b""
-    if shards.dataset.encoding == "raw":
-        return pixels, ("ppm" if channels == 3 else "pgm", netpbm(pixels))
-    if original[:2] == b"\xff\xd8":
-        return pixels, ("jpg", original)
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(buffer, "JPEG", quality=QUALITY)
-    return decode(buffer.getvalue(), channels=channels, where=where), ("jpg", buffer.getvalue())
 
 
 def _parts(samples: Iterator) -> Iterator[list]:

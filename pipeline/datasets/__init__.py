@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 # A class, and its box: left, top, right and lower end, in parts of the image.
 Object = tuple[int, float, float, float, float]
 
+VOID = 255  # in a mask: no class
+
 
 @dataclass(frozen=True)
 class Sample:
     image: np.ndarray | bytes  # (H, W, C), or an encoded file as it came
     label: int | list[int] | None = None  # a class; the classes shown; none
-    mask: np.ndarray | bytes | None = None  # (H, W) classes, 255 void; or a palette PNG
+    mask: np.ndarray | bytes | None = None  # (H, W) classes or VOID; or a palette PNG
     objects: list[Object] | None = None
     origin: str = ""  # the file that it came in, for messages
 

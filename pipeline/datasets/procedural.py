@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.datasets import Sample, Source
+from pipeline.datasets import VOID, Sample, Source
 
 KINDS = {"class": 0, "classes": 1, "mask": 2}
-VOID = 255
 HUES = {
     "red": 0.0,
     "orange": 0.08,

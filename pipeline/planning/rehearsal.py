@@ -22,8 +22,9 @@ from pipeline.config.params import Engine
 from pipeline.config.protocols import Protocol
 from pipeline.config.typed import Choice, plain
 from pipeline.data.batches import Batch, Batches, Mixed
-from pipeline.data.images import Images, Pixels
+from pipeline.data.images import Images
 from pipeline.data.manifest import Manifest, open_manifest
+from pipeline.data.window import Window
 from pipeline.data.writer import open_split, shard, write_split
 from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.objectives import objective_of
@@ -76,7 +77,7 @@ class Rehearsal:
         def act() -> float:
             manifest = _drawn(shards, split)
             every = list(range(len(manifest.record["shards"])))
-            return self._timed(lambda: Pixels(manifest, every)) / manifest.count
+            return self._timed(lambda: Window(manifest, every)) / manifest.count
 
         return self._once(["read", split, *_kind(shards)], act)
 

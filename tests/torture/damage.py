@@ -18,8 +18,8 @@ from conftest import set_params
 from PIL import Image
 
 from pipeline.config.reading import load
-from pipeline.data.images import Pixels
 from pipeline.data.manifest import open_manifest
+from pipeline.data.window import Window
 from pipeline.data.writer import shard
 from pipeline.datasets.archives import Archive, official
 from pipeline.datasets.archives import place as placed
@@ -57,8 +57,8 @@ def made(name: str, images: int = 4) -> Shards:
     return shards
 
 
-def read(shards: Shards, split: str = "train") -> Pixels:
-    return Pixels(open_manifest(shards.manifest, split), [0])
+def read(shards: Shards, split: str = "train") -> Window:
+    return Window(open_manifest(shards.manifest, split), [0])
 
 
 def spoilt(content: bytes, chance: Random) -> bytes:
