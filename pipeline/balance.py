@@ -2,8 +2,7 @@
 
 from pipeline.compute.device import device_at_hand
 from pipeline.data.batches import Batches
-from pipeline.data.images import Images
-from pipeline.data.manifest import open_manifest
+from pipeline.data.images import images_of
 from pipeline.data.subsets import subset
 from pipeline.objectives import objective_of
 from pipeline.runner.cli import run_stage
@@ -19,10 +18,9 @@ def balance(graph: Graph, name: str, seed: int) -> None:
     spec = training.spec
     if spec.objective.name != "augment":
         raise ValueError(f"{name} has the objective {spec.objective.name!r}; 'augment' is wanted")
-    manifest = open_manifest(training.shards.manifest, spec.data.split)
-    images = Images(manifest, stream_above_gb=graph.params.engine.stream_above_gb, raw=spec.data.raw)
+    images = images_of(training, stream_above_gb=graph.params.engine.stream_above_gb)
     batches = Batches(images, subset(images, spec.data, seed=seed), spec.augment, batch=spec.batch, seed=seed)
-    model = beginning(training, manifest).to(device)
+    model = beginning(training, images.manifest).to(device)
     spec = objective_of(spec).prepare(model, batches, spec, seed=seed, device=device)
     options = spec.objective.options
     print(f"weights: [{', '.join(f'{weight:.3e}' for weight in options.weights)}]  # norm: {options.norm}")

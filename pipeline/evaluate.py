@@ -7,7 +7,7 @@ import torch
 
 from pipeline.compute.device import device_at_hand, prepare
 from pipeline.compute.engine import precision
-from pipeline.data.images import Images
+from pipeline.data.images import images_of
 from pipeline.data.manifest import open_manifest
 from pipeline.data.subsets import held_out
 from pipeline.measures.pictures import save_arrays, save_sheet
@@ -26,21 +26,16 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     training, protocol = measurement.training, measurement.spec
     prepare(engine.threads)
     began, device = time.time(), device_at_hand()
-    learnt_from = open_manifest(training.shards.manifest, training.spec.data.split)
+    above = engine.stream_above_gb
     if protocol.split == "validation":
-        manifest = learnt_from
-        images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=training.spec.data.raw)
+        images = images_of(training, stream_above_gb=above)
         indices = held_out(images, training.spec.data, seed=seed)[0]
     else:
-        manifest = open_manifest(measurement.shards.manifest, protocol.split)
-        images = Images(
-            manifest,
-            stream_above_gb=engine.stream_above_gb,
-            statistics=learnt_from,
-            raw=training.spec.data.raw,
-        )
-        indices = np.arange(manifest.count)
+        images = images_of(training, protocol.split, stream_above_gb=above, shards=measurement.shards)
+        indices = np.arange(images.manifest.count)
+    manifest = images.manifest
     indices = indices[: protocol.images]  # a fixed draw: shards are written in a random order
+    learnt_from = open_manifest(training.shards.manifest, training.spec.data.split)
     model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics, *(measurement.folder / name for name in ("arrays.npz", "pictures.png"))]
     with tracked(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():

@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.images import Images
-from pipeline.data.manifest import open_manifest
+from pipeline.data.images import images_of
 from pipeline.runner.cli import run_stage
 from pipeline.system.files import RESULTS, write_whole
 from pipeline.training.weights import trained
@@ -48,10 +47,8 @@ def training_of(graph: Graph, label: str, seed: int) -> Training:
 def backbone(graph: Graph, label: str, seed: int) -> Backbone:
     """The encoder of stage.run, behind the pixels' own mean and deviation."""
     training = training_of(graph, label, seed)
-    data = training.spec.data
-    manifest = open_manifest(training.shards.manifest, data.split)
-    images = Images(manifest, stream_above_gb=0, raw=data.raw)
-    encoder = trained(training, manifest).encoder
+    images = images_of(training, stream_above_gb=graph.params.engine.stream_above_gb)
+    encoder = trained(training, images.manifest).encoder
     assert isinstance(encoder, nn.Module)
     return Backbone(encoder, mean=images.mean, std=images.std, side=training.spec.augment.crop)
 

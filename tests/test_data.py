@@ -17,7 +17,7 @@ from pipeline.config.reading import load
 from pipeline.config.runs import Augment, Data
 from pipeline.data.batches import Batches
 from pipeline.data.crops import Boxes, central_boxes, random_boxes
-from pipeline.data.images import Images, mirror
+from pipeline.data.images import Images, images_of, mirror
 from pipeline.data.manifest import open_manifest
 from pipeline.data.reader import members
 from pipeline.data.samples import encode
@@ -139,6 +139,36 @@ def test_the_manifest_has_the_pixels_mean_and_deviation(made):
     pixels = np.stack([images.window(0).image(i) for i in range(manifest.count)]).reshape(-1, 3).astype(float)
     assert manifest.record["mean"] == pytest.approx(pixels.mean(axis=0))
     assert manifest.record["std"] == pytest.approx(pixels.std(axis=0))
+
+
+def test_every_split_is_seen_with_the_statistics_of_the_one_that_its_training_learns_from(workplace):
+    graph = Graph(load())
+    shard(graph.shards("stl10"))
+    measurement = graph.measurement("finetune.stl10-swwae.centre", 0)
+    training, above = measurement.training, {"stream_above_gb": 8}
+    learnt_from = open_manifest(training.shards.manifest, "train")
+    splits = [
+        images_of(training, **above),
+        images_of(training, "unlabelled", **above),
+        images_of(training, "test", shards=measurement.shards, **above),
+    ]
+    assert [images.manifest.split for images in splits] == ["train", "unlabelled", "test"]
+    for images in splits:
+        assert images.mean.flatten().tolist() == pytest.approx(learnt_from.record["mean"])
+        assert images.std.flatten().tolist() == pytest.approx(learnt_from.record["std"])
+    raw = dataclasses.replace(
+        training,
+        spec=dataclasses.replace(training.spec, data=dataclasses.replace(training.spec.data, raw=True)),
+    )
+    for split in ("train", "unlabelled"):
+        assert set(images_of(raw, split, **above).mean.flatten().tolist()) == {127.5}
+
+
+def test_no_training_opens_a_test_split(workplace):
+    graph = Graph(load())
+    shard(graph.shards("stl10"))
+    with pytest.raises(AssertionError, match="finetune.stl10-swwae may not open 'test'"):
+        images_of(graph.training("finetune", "stl10-swwae", 0), "test", stream_above_gb=8)
 
 
 def test_photographs_keep_their_own_bytes_unless_resized(made):

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from pipeline.data.crops import Boxes
-from pipeline.data.manifest import Manifest
+from pipeline.data.manifest import Manifest, open_manifest
 from pipeline.data.resident import Resident
 from pipeline.data.window import Window, read_ahead
 from pipeline.datasets import VOID, Object
+from pipeline.work.identity import Shards, Training
 
 
 class Images:
@@ -114,6 +115,25 @@ class Images:
 
     def window_of(self, indices: np.ndarray) -> np.ndarray:
         return np.searchsorted(self.firsts, indices, side="right") - 1
+
+
+def images_of(
+    training: Training,
+    split: str | None = None,
+    *,
+    stream_above_gb: float,
+    shards: Shards | None = None,
+    on: torch.device | None = None,
+) -> Images:
+    """A split as a training sees it, by default the one it learns from, which gives the mean and deviation.
+
+    Other splits than the training's need `shards`: `evaluate` alone names them, so only it opens test splits.
+    """
+    data = training.spec.data
+    assert shards or split in (None, data.split, data.unlabelled), f"{training.label} may not open {split!r}"
+    learnt_from = open_manifest(training.shards.manifest, data.split)
+    manifest = open_manifest((shards or training.shards).manifest, split) if split else learnt_from
+    return Images(manifest, stream_above_gb=stream_above_gb, statistics=learnt_from, raw=data.raw, on=on)
 
 
 def mirror(images: np.ndarray, which: np.ndarray) -> None:

@@ -22,8 +22,8 @@ from pipeline.config.params import Engine
 from pipeline.config.protocols import Protocol
 from pipeline.config.typed import Choice, plain
 from pipeline.data.batches import Batch, Batches, Mixed
-from pipeline.data.images import Images
-from pipeline.data.manifest import Manifest, open_manifest
+from pipeline.data.images import images_of
+from pipeline.data.manifest import open_manifest
 from pipeline.data.window import Window
 from pipeline.data.writer import open_split, shard, write_split
 from pipeline.datasets import SOURCES, Sample, Split
@@ -75,7 +75,7 @@ class Rehearsal:
         """Seconds for an image, from its shard into memory."""
 
         def act() -> float:
-            manifest = _drawn(shards, split)
+            manifest = open_manifest(_drawn(shards, split).manifest, split)
             every = list(range(len(manifest.record["shards"])))
             return self._timed(lambda: Window(manifest, every)) / manifest.count
 
@@ -88,10 +88,10 @@ class Rehearsal:
         return self._once(kind, lambda: self._training(training))
 
     def _training(self, training: Training) -> Cost:
-        spec, manifest = training.spec, _drawn(training.shards, training.spec.data.split)
+        images = images_of(_rehearsed(training), stream_above_gb=math.inf)
+        spec, manifest = training.spec, images.manifest
         still = replace(spec.optimiser.options, lr=0.0)  # what is not the run's own beginning may diverge
         spec = replace(spec, optimiser=Choice(spec.optimiser.name, still))
-        images = Images(manifest, stream_above_gb=math.inf, raw=spec.data.raw)
         model = self._ready(objective_of(spec).build(spec, manifest))
 
         def some(size: int) -> Batches:
@@ -135,20 +135,20 @@ class Rehearsal:
         return self._once(kind, lambda: self._measuring(measurement))
 
     def _measuring(self, measurement: Measurement) -> Cost:
-        training = measurement.training
-        split = training.spec.data.split if measurement.spec.split == "validation" else measurement.spec.split
-        learnt_from = _drawn(training.shards, training.spec.data.split)
-        manifest = _drawn(measurement.shards, split)
-        images = Images(manifest, stream_above_gb=math.inf, raw=training.spec.data.raw)
+        training = _rehearsed(measurement.training)
+        data = training.spec.data
+        split = data.split if measurement.spec.split == "validation" else measurement.spec.split
+        images = images_of(
+            training, split, stream_above_gb=math.inf, shards=_drawn(measurement.shards, split)
+        )
+        learnt_from = open_manifest(training.shards.manifest, data.split)
         model = self._ready(objective_of(training.spec).build(training.spec, learnt_from)).eval()
-        shards = _stand_in(training.shards, training.spec.data.split)
-        rehearsed = replace(measurement, training=replace(training, shards=shards))
-        measure = measure_of(measurement)
+        rehearsed, measure = replace(measurement, training=training), measure_of(measurement)
 
         def act(count: int) -> None:
             half = precision(self.engine, self.device) == "bf16"
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                measure(model, images, np.arange(count) % manifest.count, rehearsed, self.device)
+                measure(model, images, np.arange(count) % images.manifest.count, rehearsed, self.device)
 
         also = min(labels_of(measurement.spec), PICTURES)
         flops = _flops(lambda: act(2)) / (2 + also)
@@ -215,11 +215,16 @@ def _stand_in(shards: Shards, *splits: str) -> Shards:
     )
 
 
-def _drawn(shards: Shards, split: str) -> Manifest:
+def _drawn(shards: Shards, split: str) -> Shards:
     drawn = _stand_in(shards, split)
     if not drawn.manifest.exists():
         shard(drawn)
-    return open_manifest(drawn.manifest, split)
+    return drawn
+
+
+def _rehearsed(training: Training) -> Training:
+    """The same training, of drawn pictures."""
+    return replace(training, shards=_drawn(training.shards, training.spec.data.split))
 
 
 class Taken:

@@ -1,14 +1,12 @@
 """svm: a linear classifier on the top activations."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from pipeline.data.images import Images
-from pipeline.data.manifest import open_manifest
+from pipeline.data.images import Images, images_of
 from pipeline.data.subsets import subset
 from pipeline.data.views import central_crops
 from pipeline.measures import metrics
@@ -22,8 +20,7 @@ def svm(
     training, protocol = measurement.training, measurement.spec
     assert protocol.measure is not None
     data, options = training.spec.data, protocol.measure.options
-    manifest = open_manifest(training.shards.manifest, data.split)
-    learnt_from = Images(manifest, stream_above_gb=math.inf, raw=data.raw)
+    learnt_from = images_of(training, stream_above_gb=images.stream_above_gb)
     drawn = subset(learnt_from, replace(data, labels=options.labels), seed=training.seed)
 
     def activations(images: Images, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,8 @@ from pipeline.compute.winograd import taken_over
 from pipeline.config.params import Engine
 from pipeline.config.typed import plain
 from pipeline.data.batches import Batches, Mixed
-from pipeline.data.images import Images
-from pipeline.data.manifest import Manifest, open_manifest
+from pipeline.data.images import Images, images_of
+from pipeline.data.manifest import Manifest
 from pipeline.data.subsets import held_out, subset
 from pipeline.models import zhang
 from pipeline.models.layers import initialise
@@ -39,7 +39,9 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     training, engine = graph.training(stage, name, seed), graph.params.engine
     prepare(engine.threads)
     began, device = time.time(), device_at_hand()
-    manifest = open_manifest(training.shards.manifest, training.spec.data.split)
+    on = device if on_device(engine, device) else None
+    images = images_of(training, stream_above_gb=engine.stream_above_gb, on=on)
+    manifest = images.manifest
     model = beginning(training, manifest).to(device).to(memory_format=torch.channels_last)
     size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
     # A checkpoint holds the weights and two moments of each; a new one is written before the old one goes.
@@ -51,8 +53,6 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     with distributed.joined(device), story as events:
         state, spec, labelled = State(), training.spec, np.array([], int)
         if spec.epochs:
-            on = device if on_device(engine, device) else None
-            images = Images(manifest, stream_above_gb=engine.stream_above_gb, raw=spec.data.raw, on=on)
             labelled = subset(images, spec.data, seed=seed)
             batches = batches_of(training, images, labelled)
             spec = objective.prepare(model, batches, spec, seed=seed, device=device)
@@ -93,15 +93,8 @@ def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batc
         others = np.setdiff1d(np.arange(images.manifest.count), held_out(images, data, seed=seed)[0])
         held = images
     else:
-        manifest = open_manifest(training.shards.manifest, data.unlabelled)
-        held = Images(
-            manifest,
-            stream_above_gb=images.stream_above_gb,
-            statistics=images.manifest,
-            raw=data.raw,
-            on=images.on,
-        )
-        others = np.arange(manifest.count)
+        held = images_of(training, data.unlabelled, stream_above_gb=images.stream_above_gb, on=images.on)
+        others = np.arange(held.manifest.count)
     half, apart = batch // 2, chance(seed, "unlabelled")
     return Mixed(
         Batches(images, labelled, training.spec.augment, batch=half, seed=seed),
