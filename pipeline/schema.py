@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pipeline.config.params import Params
+from pipeline.config.runs import Run
 from pipeline.config.typed import fields_of, plain
 from pipeline.runner.cli import exit_code_of
 from pipeline.system.files import write_json
@@ -24,6 +25,11 @@ PLAIN = {
     dict: "object",
     types.NoneType: "null",
 }
+LIKE = {
+    "description": "templates, or runs of this section, that give the keys not written here; the first wins",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+}
+WITHIN = {"description": "one value within a key that comes by `like`"}
 
 
 def schema() -> dict[str, Any]:
@@ -70,7 +76,14 @@ def _record(kind: Any, definitions: dict[str, Any], *, complete: bool = True) ->
     record = {"type": "object", "properties": properties, "additionalProperties": False}
     if "" in said:
         record["description"] = said[""]
-    return {**record, "required": required} if complete else record
+    if kind is Run:
+        properties["like"] = LIKE
+        record["patternProperties"] = {r"^\w+(\.[\w-]+)+$": WITHIN}
+    if not complete:
+        return record
+    if kind is Run:
+        return {**record, "if": {"required": ["like"]}, "else": {"required": required}}
+    return {**record, "required": required}
 
 
 def _field(field: dataclasses.Field, hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:

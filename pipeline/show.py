@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pipeline import papers
-from pipeline.config import typed
+from pipeline.config.documents import lines, read_yaml
+from pipeline.config.inheritance import TEMPLATES, origins, outer, resolved
 from pipeline.config.params import PARAMS
 from pipeline.config.reading import load
 from pipeline.config.runs import STAGES, Run
@@ -113,19 +114,27 @@ def show(graph: Graph, label: str, seed: int) -> list[str]:
 
 
 def _rows(entry: Entry, section: str, name: str) -> list[tuple[str, str, str]]:
-    """Each value's name, itself before and after the scale, and where it is written."""
-    lines = typed.lines(PARAMS)
+    """For each value: its name, itself before and after the scale, and where it is written."""
+    document, numbers = read_yaml(PARAMS), lines(PARAMS)
+    owners = origins(document).get((section, name), {})
     asked = _leaves(plain(entry.asked))
-    written = _leaves(typed.read_yaml(PARAMS)[section][name])  # a default, too, where it is written
+    written = _leaves(resolved(document)[section][name])  # defaults, too, where they are written
     made = asked if entry.made is None else _leaves(plain(entry.made))
     order = [each.name for each in fields(entry.asked)]
     rows = []
     for path in sorted({**asked, **written, **made}, key=lambda path: order.index(path[0])):
         value = asked.get(path, written.get(path))
         shown = _shown(value)
-        if entry.made is not None and path[0] not in ("search", "tuned"):  # those are no part of one training
+        if entry.made is not None and path[0] not in ("search", "tuned"):  # no part of a single training
             shown += f" -> {_shown(made.get(path, None if path in asked else value))}"
-        rows.append((".".join(path), shown, _where(lines, (section, name), path)))
+        dotted = ".".join(path)
+        key = next((key for key in (dotted, *reversed(outer(dotted))) if key in owners), path[0])
+        owner = owners.get(key, (section, name))
+        within = path[key.count(".") + 1 :]
+        where = f"{PARAMS}:{_line(numbers, (*owner, key), within)}"
+        if owner != (section, name):
+            where += f" ({owner[1] if owner[0] == TEMPLATES else '.'.join(owner)})"
+        rows.append((dotted, shown, where))
     return rows
 
 
@@ -146,12 +155,10 @@ def _shown(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def _where(lines: dict[Path, int], entry: Path, path: Path) -> str:
-    """The line of the value, or of the mapping that it would be in; and the template that it belongs to."""
-    places = ((*entry, *path[:length]) for length in range(len(path), -1, -1))
-    number = next(lines[place] for place in places if place in lines)
-    owner = max((each for each in lines if len(each) == 2 and lines[each] <= number), key=lines.__getitem__)
-    return f"{PARAMS}:{number}" + (f" ({owner[1]})" if owner != entry else "")
+def _line(numbers: dict[Path, int], key: Path, within: Path) -> int:
+    """The line of a value, or of the mapping that it would be in."""
+    place = (*key, *within)
+    return next(numbers[place[:length]] for length in range(len(place), 1, -1) if place[:length] in numbers)
 
 
 def main() -> None:

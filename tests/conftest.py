@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.documents import read_yaml
+from pipeline.config.inheritance import resolved
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("pipeline", "profiles", "Snakefile", "dvc.yaml", "params.yaml", ".dvcignore")
 
@@ -27,14 +30,16 @@ def both(epochs: int) -> dict[str, int]:
 TINY = {"images": 48, "test_images": 40, "epochs": both(2), "batch": 16, "width": 4, "side": 19}
 
 
+def params_of(folder: Path) -> dict:
+    """params.yaml without `like`, no part shared with another."""
+    return json.loads(json.dumps(resolved(read_yaml(folder / "params.yaml"))))
+
+
 def set_params(folder: Path, **changes) -> None:
     """Edit params.yaml by dotted names, as a user would by hand."""
     import yaml
 
-    path = folder / "params.yaml"
-    document = json.loads(
-        json.dumps(yaml.load(path.read_text(), yaml.CSafeLoader))
-    )  # no part shared with another
+    path, document = folder / "params.yaml", params_of(folder)
     for name, value in changes.items():
         *parents, last = name.split("__")
         place = document
@@ -158,7 +163,7 @@ def keep_runs(folder: Path) -> None:
 
     tables = yaml.safe_load((folder / "pipeline" / "papers" / "dong2016.yaml").read_text())["tables"]
     wanted = set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(tables)))
-    document = json.loads(json.dumps(yaml.load((folder / "params.yaml").read_text(), yaml.CSafeLoader)))
+    document = params_of(folder)
     for name in list(wanted):
         stage, run = name.split(".")
         while run := document[stage][run].get("start"):

@@ -1,18 +1,22 @@
 """Slips in params.yaml are named at the door: the key, the value, and what is allowed."""
 
 import json
+import re
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, params_of
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from pipeline import papers, schema
 from pipeline.config import typed
+from pipeline.config.documents import read_yaml
+from pipeline.config.inheritance import TEMPLATES, origins, resolved
 from pipeline.config.params import PARAMS, Params
 from pipeline.config.reading import check, load
 from pipeline.config.runs import Run
@@ -21,7 +25,7 @@ REAL = Path("params.yaml").read_text()
 
 
 def edited(tmp_path: Path, **changes) -> Path:
-    document = yaml.safe_load(REAL)
+    document = params_of(ROOT)
     for name, value in changes.items():
         *parents, last = name.split("__")
         place = document
@@ -129,6 +133,13 @@ def test_what_is_not_a_closed_document_is_refused(tmp_path, text):
         load(path)
 
 
+def test_a_merge_is_refused_and_like_is_offered(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: &a {x: 1}\nb: {<<: *a}\n")
+    with pytest.raises(ValueError, match="params.yaml, line 2: '<<' is not supported; write 'like: NAME'"):
+        load(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere.yaml is missing"):
         load(tmp_path / "nowhere.yaml")
@@ -138,6 +149,143 @@ def test_a_run_read_back_from_its_record_is_the_same_run():
     for stage in ("pretrain", "finetune"):
         for run in load().runs(stage).values():
             assert typed.build(Run, typed.plain(run), "run") == run
+
+
+# `like`: keys that a run takes from others.
+
+PARENTS = {
+    "templates": {
+        "deep": {"data": {"set": "mnist", "split": "train"}, "batch": 16, "epochs": 1},
+        "other": {"epochs": 2, "init": "he"},
+        "whole": {"like": "deep", "batch": 32},
+        "vgg": {"epochs": 3},
+    },
+    "pretrain": {"first": {"like": "whole", "epochs": 4}},
+}
+
+
+def taken(run, *, name="mine"):
+    """What a run of `pretrain` has, beside these."""
+    return resolved(PARENTS | {"pretrain": PARENTS["pretrain"] | {name: run}})["pretrain"][name]
+
+
+@pytest.mark.parametrize(
+    ("run", "has"),
+    [
+        ({"like": "other"}, {"epochs": 2, "init": "he"}),
+        ({"like": ["other"], "epochs": 9}, {"epochs": 9, "init": "he"}),
+        ({"like": ["vgg", "other"]}, {"epochs": 3, "init": "he"}),
+        ({"like": ["other", "vgg"]}, {"epochs": 2, "init": "he"}),
+        ({"like": "deep", "data": {"labels": 5}}, {"data": {"labels": 5}, "batch": 16, "epochs": 1}),
+        ({"like": "whole"}, {"data": {"set": "mnist", "split": "train"}, "batch": 32, "epochs": 1}),
+        ({"like": "first"}, {"data": {"set": "mnist", "split": "train"}, "batch": 32, "epochs": 4}),
+        ({"epochs": 9}, {"epochs": 9}),
+    ],
+)
+def test_a_run_takes_the_keys_that_it_does_not_write(run, has):
+    assert taken(run) == has
+
+
+def test_a_template_comes_before_a_run_of_its_name():
+    assert taken({"like": "vgg", "batch": 1}, name="vgg") == {"epochs": 3, "batch": 1}
+
+
+def test_a_key_with_dots_sets_one_value_and_leaves_the_template():
+    labelled = {"like": "deep", "data.labels": 5}
+    assert taken(labelled)["data"] == {"set": "mnist", "split": "train", "labels": 5}
+    assert PARENTS["templates"]["deep"]["data"] == {"set": "mnist", "split": "train"}
+    below = PARENTS | {"templates": PARENTS["templates"] | {"labelled": labelled}}
+    for run, data in (
+        ({"like": "labelled"}, {"set": "mnist", "split": "train", "labels": 5}),
+        ({"like": "labelled", "data.labels": 6}, {"set": "mnist", "split": "train", "labels": 6}),
+        ({"like": "labelled", "data": {"set": "svhn"}}, {"set": "svhn"}),  # written whole
+    ):
+        assert resolved(below | {"pretrain": {"mine": run}})["pretrain"]["mine"]["data"] == data
+
+
+@pytest.mark.parametrize(
+    ("like", "said"),
+    [
+        ("imagnet", "finetune.mine.like names 'imagnet'; did you mean 'imagenet'?"),
+        (["small", "imagenet-full"], "finetune.mine.like names 'imagenet-full'; "),  # a run of pretrain
+        (["small", 3], "finetune.mine.like is ['small', 3]; expected a name or a list of names"),
+        ({"small": 1}, "finetune.mine.like is {'small': 1}; expected a name or a list of names"),
+        ("mine", "'like' goes in a circle: finetune.mine -> finetune.mine"),
+        ("yours", "'like' goes in a circle: finetune."),
+    ],
+)
+def test_a_slip_in_like_is_named_in_one_line(tmp_path, like, said):
+    document = read_yaml(PARAMS)
+    document["finetune"] |= {"mine": {"like": like}, "yours": {"like": "mine"}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ValueError, match=r"^.*params\.yaml: ") as caught:
+        load(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ({"epoch": 6}, "templates.mine has the unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"epochs": "6"}, "templates.mine.epochs is '6'; int is wanted"),
+        ({"like": "smal"}, "templates.mine.like names 'smal'; did you mean 'small'?"),
+    ],
+)
+def test_a_slip_in_a_template_is_named_there(tmp_path, template, said):
+    document = read_yaml(PARAMS)
+    document["templates"]["mine"] = template
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load(path)
+
+
+def test_no_value_is_further_away_than_two_names():
+    document = read_yaml(PARAMS)
+
+    def steps(section, name):
+        entry = document[section if name in document[section] else TEMPLATES][name]
+        names = entry.get("like", [])
+        places = [
+            (TEMPLATES if other in document[TEMPLATES] else section, other)
+            for other in ([names] if isinstance(names, str) else names)
+        ]
+        return max((1 + steps(*place) for place in places), default=0)
+
+    assert max(steps(section, name) for section, name in origins(document)) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("engine.threads=2", ("engine", "threads"), 2),
+        (
+            "++pretrain.imagenet-full.epochs=3",
+            ("pretrain", "imagenet-full", "epochs"),
+            3,
+        ),  # it comes by `like`
+    ],
+)
+def test_dvc_changes_the_one_line_of_the_value_that_it_is_given(tmp_path, override, path, value):
+    from dvc.utils.hydra import apply_overrides  # what `dvc exp run -S` writes by
+
+    written = tmp_path / "params.yaml"
+    written.write_text(REAL)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    apply_overrides(written, [override])
+    diff = subprocess.run(
+        ["git", "diff", "--numstat"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert diff.stdout == "1\t1\tparams.yaml\n"
+    wanted = params_of(ROOT)
+    place = wanted
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    assert params_of(tmp_path) == wanted
 
 
 VALUES = st.recursive(
@@ -163,7 +311,7 @@ PLACES = st.sampled_from(
 @given(place=PLACES, value=VALUES)
 @example(place=("finetune",), value={"\n": None})
 def test_any_rubbish_is_refused_or_read_but_never_a_crash(tmp_path, place, value):
-    document = yaml.load(REAL, yaml.CSafeLoader)
+    document = read_yaml(PARAMS)
     inner = document
     for name in place[:-1]:
         inner = inner[name]
@@ -188,8 +336,8 @@ def validator():
 
 
 def slipped(place, value):
-    """params.yaml, its merges resolved, with another value at one place."""
-    document = json.loads(json.dumps(typed.read_yaml(PARAMS)))
+    """params.yaml without `like`, with another value at one place."""
+    document = params_of(ROOT)
     *parents, last = place
     inner = document
     for name in parents:
@@ -213,7 +361,7 @@ def test_the_first_line_of_params_names_the_schema():
 
 
 def test_the_schema_takes_params_as_they_are():
-    assert [error.message for error in validator().iter_errors(typed.read_yaml(PARAMS))] == []
+    assert [error.message for error in validator().iter_errors(read_yaml(PARAMS))] == []
 
 
 def test_the_schema_describes_a_field_by_its_comment():
@@ -255,6 +403,7 @@ def test_the_schema_describes_a_field_by_its_comment():
         ((*IMAGENET, "search"), {"optimiser.adam.lr": 1.0e-3}),
         ((*VOC, "init"), "xaviar"),
         ((*VOC, "start"), ["imagenet-full"]),
+        (("pretrain", "mine"), {"like": 3}),
         (("evaluate", "dogs", "measure"), {"activation": {"layer": 12, "objects": ["dog"]}}),
     ],
 )

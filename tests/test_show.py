@@ -31,10 +31,9 @@ def shown(label: str, *, scale: str = "smoke", seed: int = 0) -> dict[str, str]:
 
 def test_a_value_of_a_template_has_the_templates_line():
     found = shown("pretrain.imagenet-full")
-    assert (
-        found["epochs"] == f"6 -> 6 params.yaml:{line('epochs: 6', after='imagenet: &imagenet')} (imagenet)"
-    )
-    eps = line("eps: 1.0e-3", after="ours: &ours")  # ours, within restoring, within imagenet
+    epochs = line("epochs: 6", after="restoring-imagenet:")  # taken by the template imagenet
+    assert found["epochs"] == f"6 -> 6 params.yaml:{epochs} (restoring-imagenet)"
+    eps = line("eps: 1.0e-3", after="ours:")
     assert found["eps"] == f"0.001 -> 0.001 params.yaml:{eps} (ours)"
 
 
@@ -46,22 +45,24 @@ def test_a_value_that_the_run_overrides_has_the_runs_own_line():
 
 def test_a_value_that_the_scale_caps_is_shown_before_and_after():
     found = shown("pretrain.imagenet-full")
-    n = line("n: 64", after="network-2: &network-2")
+    n = line("n: 64", after="network-2:")
     assert found["network.network-2.n"] == f"64 -> 8 params.yaml:{n} (network-2)"
     assert found["batch"].startswith("64 -> 16 ")
     assert shown("pretrain.imagenet-full", scale="paper")["batch"].startswith("64 -> 64 ")
 
 
-def test_the_first_of_two_templates_wins_as_in_yaml():
-    step = line("lr: 0.03", after="ladder: &ladder")
-    found = shown("pretrain.vgg-ladder")
-    assert found["optimiser.sgd.lr"] == f"0.03 -> 0.03 params.yaml:{step} (ladder)"
+def test_the_first_of_two_templates_wins():
+    step = line("lr: 0.3,", after="cae-1:")
+    found = shown("pretrain.mnist-cae-1")
+    assert found["optimiser.sgd.lr"] == f"0.3 -> 0.3 params.yaml:{step} (cae-1)"
 
 
-def test_a_value_behind_an_alias_has_the_anchors_line():
-    anchor = line("&v2-blocks", after="v2-4000-images:")
-    found = shown("pretrain.dong2017-cifar10-blocks-full")
-    assert found["corruption.small_blocks.fraction"].endswith(f"params.yaml:{anchor} (v2-4000-images)")
+def test_a_value_that_is_set_within_a_taken_key_has_its_line():
+    found = shown("pretrain.alexnet-sae-3")
+    top = line("objective.augment.top: 3", after="alexnet-sae-layerwise:")
+    assert found["objective.augment.top"] == f"3 -> 3 params.yaml:{top}"
+    others = line("variant: first", after="sae-first:")
+    assert found["objective.augment.norm"] == f"mean -> mean params.yaml:{others} (sae-first)"
 
 
 def test_a_value_that_the_graph_derives_is_shown():
@@ -76,12 +77,9 @@ def test_a_default_that_is_written_and_a_choice_without_options_are_shown():
 
 
 def test_what_is_searched_and_tuned_is_no_work_of_a_scale():
-    rates = line("&rates", after="what-where-svhn:")
+    rates = line("optimiser.adam.lr", after="rates:")
     found = shown("finetune.svhn-all-plain")
-    assert (
-        found["search.optimiser.adam.lr"]
-        == f"[0.0003, 0.001, 0.003, 0.01] params.yaml:{rates} (what-where-svhn)"
-    )
+    assert found["search.optimiser.adam.lr"] == f"[0.0003, 0.001, 0.003, 0.01] params.yaml:{rates} (rates)"
 
 
 def test_a_run_has_the_key_and_folder_of_the_graph():

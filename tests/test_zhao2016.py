@@ -307,10 +307,6 @@ def test_a_plan_knows_that_unlabelled_images_cost_the_plain_convnet_nothing(work
 
 
 def test_frozen_features_stay_and_pretrained_ones_move(digits):
-    set_params(
-        digits,
-        **{f"templates__what-where-mnist__{name}": value for name, value in {"epochs": 1}.items()},
-    )
     graph = Graph(load())
     learn(graph, "pretrain", "mnist-what-where", 0)
     began = load_parts(graph.training("pretrain", "mnist-what-where", 0))["encoder"]

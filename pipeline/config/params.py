@@ -65,7 +65,7 @@ class Params:
     engine: Engine
     scales: dict[str, Scale]
     datasets: dict[str, Dataset]
-    templates: dict[str, dict] = field(metadata={"parts_of": Run})  # YAML anchors; read by editors alone
+    templates: dict[str, dict] = field(metadata={"parts_of": Run})  # values that runs take by `like`
     pretrain: dict[str, Run]
     finetune: dict[str, Run]
     evaluate: dict[str, Protocol]

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.config import typed
+from pipeline.config.documents import read_yaml
+from pipeline.config.inheritance import resolved
 from pipeline.config.objectives import MACRO_LAYERS, OBJECTIVES, Segment, Swwae
 from pipeline.config.params import PARAMS, Dataset, Params
 from pipeline.config.protocols import Activations, Protocol, Shift
@@ -14,11 +16,11 @@ from pipeline.datasets import SOURCES
 
 def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
     """Read and check params.yaml; `scale` overrides the one that it names."""
-    document = typed.read_yaml(path)
+    document = read_yaml(path)
     if scale is not None and isinstance(document, dict):
         document = {**document, "scale": scale}
     try:
-        params = typed.build(Params, document, "")
+        params = typed.build(Params, resolved(document), "")
         check(params)
     except ValueError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None

@@ -1,4 +1,4 @@
-"""YAML documents as dataclasses: closed, typed, and refused in one line that names the key."""
+"""Mappings and lists as dataclasses: closed, typed, and refused in one line that names the key."""
 
 import dataclasses
 import difflib
@@ -6,12 +6,7 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
-
-import yaml
-
-T = TypeVar("T")
+from typing import Annotated, Any, Literal, Union
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,81 +31,6 @@ class AtLeast:
 
 Natural = Annotated[int, AtLeast(0)]
 Positive = Annotated[int, AtLeast(1)]
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C: ten times as fast
-    """YAML without surprises: no key twice, no tags that build objects."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    own = [key.value for key, _ in node.value if key.value != "<<"]
-    for name in own:
-        if own.count(name) > 1:
-            raise ValueError(f"line {node.start_mark.line + 1}: {name!r} is written twice")
-    loader.flatten_mapping(node)
-    return {
-        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True)
-        for key, value in node.value
-    }
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-LARGEST = 1_000_000  # values of a document, once its aliases are written out
-DEEPEST = 10_000  # brackets, or indentation: half of what the reader's own stack holds
-
-
-def read_yaml(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if max(text.count("[") + text.count("{"), 0, *map(len, text.splitlines())) > DEEPEST:
-            raise ValueError(f"it has more than {DEEPEST} brackets, or a line longer than that")
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if _values(node, {}) > LARGEST:
-            raise ValueError(f"it would have more than {LARGEST} values")
-        return None if node is None else loader.construct_document(node)
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except (
-        yaml.YAMLError,
-        UnicodeDecodeError,
-        RecursionError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}, {' '.join(str(error).split())}") from None
-
-
-def lines(path: Path) -> dict[tuple[str, ...], int]:
-    """The line of each key of a document that can be read; of a merged one, where its template has it."""
-    loader = _Loader(path.read_text(encoding="utf-8"))
-    found: dict[tuple[str, ...], int] = {}
-
-    def walk(node: Any, above: tuple[str, ...]) -> None:
-        if isinstance(node, yaml.MappingNode):
-            loader.flatten_mapping(node)
-            for name, (key, value) in {key.value: (key, value) for key, value in node.value}.items():
-                found[(*above, name)] = key.start_mark.line + 1
-                walk(value, (*above, name))
-
-    walk(loader.get_single_node(), ())
-    return found
-
-
-def _values(node: Any, seen: dict[int, int]) -> int:
-    """How many values a node stands for; an alias of a few bytes may stand for any number."""
-    if id(node) not in seen:
-        seen[id(node)] = LARGEST  # until it is known: that of a node within itself
-        children = node.value if isinstance(node, yaml.CollectionNode) else []
-        if isinstance(node, yaml.MappingNode):
-            children = [each for pair in children for each in pair]
-        seen[id(node)] = 1 + sum(_values(each, seen) for each in children)
-    return seen[id(node)]
 
 
 def nearest(name: Any, allowed: typing.Iterable[Any]) -> str:
@@ -207,6 +127,18 @@ def fields_of(kind: Any) -> dict[str, tuple[dataclasses.Field, Any]]:
 
 
 def _record(kind: Any, value: Any, where: str) -> Any:
+    built = parts(kind, value, where)
+    for name, (field, _) in fields_of(kind).items():
+        if name not in built and _default(field) is dataclasses.MISSING:
+            raise ValueError(f"{where or 'the document'} lacks {name!r}")
+    try:
+        return kind(**built)
+    except ValueError as error:  # from __post_init__
+        raise ValueError(f"{where}: {error}") from None
+
+
+def parts(kind: Any, value: Any, where: str) -> dict[str, Any]:
+    """The fields of a dataclass that `value` has, typed; any may be missing."""
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; a mapping is wanted")
     fields = fields_of(kind)
@@ -215,15 +147,13 @@ def _record(kind: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} has the unknown key {name!r}; {nearest(name, fields)}")
     built = {}
     for name, (field, hint) in fields.items():
-        if name in value:
-            inner = f"{where}.{name}" if where else name
+        inner = f"{where}.{name}" if where else name
+        if name in value and (whole := field.metadata.get("parts_of")):
+            entries = build(dict[str, dict], value[name], inner)
+            built[name] = {each: parts(whole, entry, f"{inner}.{each}") for each, entry in entries.items()}
+        elif name in value:
             built[name] = build(hint, value[name], inner, kinds=field.metadata.get("kinds"))
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{where or 'the document'} lacks {name!r}")
-    try:
-        return kind(**built)
-    except ValueError as error:  # what the dataclass itself refuses
-        raise ValueError(f"{where}: {error}") from None
+    return built
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import typed
+from pipeline.config.documents import read_yaml
 from pipeline.config.params import Params
 from pipeline.config.runs import STAGES
 from pipeline.config.typed import Choice, choice, nearest
@@ -280,7 +281,7 @@ def papers() -> dict[str, Paper]:
     read = {}
     for file in sorted(FOLDER.glob("*.yaml")):
         try:
-            read[file.stem] = typed.build(Paper, typed.read_yaml(file), "")
+            read[file.stem] = typed.build(Paper, read_yaml(file), "")
         except ValueError as error:
             raise ValueError(f"{file.name}: {error}") from None
     return read

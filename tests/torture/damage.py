@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from conftest import set_params
+from conftest import params_of, set_params
 from PIL import Image
 
 from pipeline.config.reading import load
@@ -36,7 +36,7 @@ FULL = "imagenet-full"
 
 def short_params(place: Path) -> dict[str, Any]:
     """Leave two runs and what they need in params.yaml, which is then read in no time."""
-    document = yaml.safe_load((place / "params.yaml").read_text())
+    document = params_of(place)
     kept = {
         "pretrain": [FULL],
         "finetune": [f"voc2007-{FULL}"],
