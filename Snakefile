@@ -1,22 +1,22 @@
 """The graph: which file comes from which. Every value is in params.yaml, every path in pipeline/work/."""
 
-import time
+import tempfile
 from pathlib import Path
 
 from pipeline import papers
 from pipeline.config.runs import STAGES
-from pipeline.results import architectures, claims, figures, tables
+from pipeline.results.rendering import KINDS, renderings
 from pipeline.runner.session import Session
 from pipeline.targets import phases, rendered
 
-TABLES = papers.targets("tables")  # results/table6 -> (paper, table)
-NETWORKS = papers.targets("architectures")
-FIGURES = papers.targets("figures")
+RENDERINGS = renderings()  # by file without its ending: results/table6
+# An input of stale renderings alone, newer than any of them; it goes when Snakemake ends.
+NEWER = tempfile.NamedTemporaryFile(prefix="newer-than-stale-")
 
 session = Session(
     workflow,
     config,
-    files=[*rendered(), *(f"{each}.md" for each in TABLES | NETWORKS)],
+    files=[str(file) for each in RENDERINGS.values() for file in each.files],
 )
 graph = session.graph
 settings = graph.params
@@ -41,49 +41,12 @@ def inputs_of(output):
     ]
 
 
-def name_of(shown):
-    """As the stages call it: table6 of the main paper, masci2011/table1 of another."""
-    return papers.called(*{**TABLES, **FIGURES, **NETWORKS}[f"results/{shown}"])
-
-
-def outdated(name, stale):
-    """Snakemake does not look behind a table that is there: where it shows other runs than are asked for now, a
-    file newer than it, and never the same twice, says so."""
-    mark = Path("results/.stale") / name
-    if not stale:
-        return []
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(str(time.time_ns()))
-    return [str(mark)]
-
-
-def metrics_of(measured):
-    return [ancient(str(each.metrics)) for each in measured]
-
-
-def shown_by_table(w):
-    name = name_of(w.table)
-    return metrics_of(tables.measurements(graph, name)) + outdated(
-        w.table, tables.stale(graph, name)
-    )
-
-
-def shown_by_figure(w):
-    name = name_of(w.figure)
-    return metrics_of(figures.measurements(graph, name)) + outdated(
-        w.figure, figures.stale(graph, name)
-    )
-
-
-def tried_by(w):
-    paper = w.paper.strip("/") or papers.MAIN
-    return metrics_of(claims.measurements(graph, paper)) + outdated(
-        f"{paper}-claims", claims.stale(graph, paper)
-    )
-
-
-def any_of(shown):
-    return "|".join(each.removeprefix("results/") for each in shown) or "none"
+def shown_by(w):
+    """The measurements behind a rendering; where it shows others, a newer file as well."""
+    rendering = RENDERINGS[f"results/{w.shown}"]
+    inputs = [ancient(str(each.metrics)) for each in rendering.measurements(graph)]
+    stale = rendering.files[0].exists() and rendering.stale(graph)
+    return [*inputs, NEWER.name] if stale else inputs
 
 
 # Seconds of work, or a network that only the machine that submits may have.
@@ -102,10 +65,6 @@ wildcard_constraints:
     name=r"[\w.-]+",
     seed=r"\d+",
     key=r"[0-9a-f]{10}",
-    table=any_of(TABLES),
-    figure=any_of(FIGURES),
-    networks=any_of(NETWORKS),
-    paper=r"(\w+/)?",
 
 
 rule all:
@@ -114,22 +73,16 @@ rule all:
 
 
 # One target for each phase, as dvc.yaml asks for them, and one for each paper.
-for target, files in phases(graph).items():
+for target, files in {
+    **phases(graph),
+    **{paper: rendered(paper) for paper in papers.papers()},
+}.items():
 
     rule:
         name:
             target
         input:
             files,
-
-
-for target in papers.papers():
-
-    rule:
-        name:
-            target
-        input:
-            rendered(target),
 
 
 rule render:
@@ -145,10 +98,8 @@ rule fetch_raw:
         "data/raw/{name}/fetched.json",
     log:
         "results/logs/fetch/{name}.log",
-    params:
-        scale=settings.scale,
     shell:
-        "python -m pipeline.fetch {wildcards.name} --scale {params.scale} > {log} 2>&1"
+        f"python -m pipeline.fetch {{wildcards.name}} --scale {settings.scale} > {{log}} 2>&1"
 
 
 rule shard_set:
@@ -184,53 +135,34 @@ for stage, files in {
             f"python -m pipeline.runner.worker {stage} {{wildcards.name}} --seed {{wildcards.seed}} --scale {{wildcards.scale}} > {{log}} 2>&1"
 
 
-rule table:
-    input:
-        shown_by_table,
-    output:
-        "results/{table}.csv",
-        "results/{table}.md",
-    log:
-        "results/logs/table/{table}.log",
-    params:
-        scale=settings.scale,
-        name=lambda w: name_of(w.table),
-    shell:
-        "python -m pipeline.table {params.name} --scale {params.scale} 2>&1 | tee {log}"
+# table, figure, claims, architecture
+for kind, facts in KINDS.items():
 
-
-rule figure:
-    input:
-        shown_by_figure,
-    output:
-        "results/{figure}.png",
-        "results/{figure}.pdf",
-    log:
-        "results/logs/figure/{figure}.log",
-    params:
-        scale=settings.scale,
-        name=lambda w: name_of(w.figure),
-    shell:
-        "python -m pipeline.figure {params.name} --scale {params.scale} > {log} 2>&1"
-
-
-rule claims:
-    input:
-        tried_by,
-    output:
-        "results/{paper}claims.csv",
-    log:
-        "results/logs/{paper}claims.log",
-    params:
-        scale=settings.scale,
-        name=lambda w: w.paper.strip("/") or papers.MAIN,
-    shell:
-        "python -m pipeline.claims {params.name} --scale {params.scale} > {log} 2>&1"
+    rule:
+        name:
+            kind
+        input:
+            shown_by,
+        output:
+            [f"results/{{shown}}{ending}" for ending in facts.endings],
+        log:
+            f"results/logs/{kind}/{{shown}}.log",
+        wildcard_constraints:
+            shown="|".join(
+                path.removeprefix("results/")
+                for path, each in RENDERINGS.items()
+                if each.kind == kind
+            )
+            or "none",
+        params:
+            name=lambda w: RENDERINGS[f"results/{w.shown}"].name,
+        shell:
+            f"python -m pipeline.{kind} {{params.name}} --scale {settings.scale} 2>&1 {'| tee' if kind == 'table' else '>'} {{log}}"
 
 
 rule summary:
     input:
-        [f"{each}.csv" for each in TABLES],
+        [f"{each}.csv" for each in papers.targets("tables")],
     output:
         "results/metrics.json",
     log:
@@ -246,22 +178,5 @@ rule report:
         "results/report.html",
     log:
         "results/logs/report.log",
-    params:
-        scale=settings.scale,
     shell:
-        "python -m pipeline.report --scale {params.scale} > {log} 2>&1"
-
-
-rule architecture:
-    input:
-        lambda w: outdated(w.networks, architectures.stale(graph, name_of(w.networks))),
-    output:
-        "results/{networks}.csv",
-        "results/{networks}.md",
-    log:
-        "results/logs/architecture/{networks}.log",
-    params:
-        scale=settings.scale,
-        name=lambda w: name_of(w.networks),
-    shell:
-        "python -m pipeline.architecture {params.name} --scale {params.scale} > {log} 2>&1"
+        f"python -m pipeline.report --scale {settings.scale} > {{log}} 2>&1"

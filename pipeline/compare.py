@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 
 from pipeline.papers import find
+from pipeline.results.frame import from_files
 from pipeline.results.kept import KEPT, kept
 from pipeline.results.statistics import band
-from pipeline.results.tables import from_files, grid
+from pipeline.results.tables import grid
 from pipeline.runner.cli import run_rendering
 from pipeline.work.graph import Graph
 

@@ -10,9 +10,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from pipeline.papers import called, find, paper_of, papers, target
-from pipeline.results import claims, tables
+from pipeline.papers import find, paper_of, papers
+from pipeline.results import claims
+from pipeline.results.frame import MAKE
 from pipeline.results.kept import KEPT, kept, reuse
+from pipeline.results.rendering import Rendering
 from pipeline.runner.cli import run_rendering
 from pipeline.system.files import RESULTS, read_json, write_lines, write_text, write_whole
 from pipeline.work.graph import Graph
@@ -27,17 +29,19 @@ def keep(graph: Graph, name: str) -> None:
     keys = [key for key in paper_of(paper).tables if key in wanted or (place / f"{key}.csv").exists()]
     texts: dict[Path, str] = {}
     measured: dict[str, Measurement] = {}
-    for key in keys:
-        every = tables.measurements(graph, called(paper, key))
+    for table in (Rendering("table", paper, key) for key in keys):
+        every = table.measurements(graph)
         measured |= {each.identity: each for each in every}
-        if not tables.stale(graph, called(paper, key)):
-            texts |= {place / each.name: each.read_text("utf-8") for each in written(paper, key)}
         missing = sum(not each.metrics.exists() for each in every)
         state = f"{missing} of {len(every)} measurements are missing" if missing else "whole"
-        if f"{key}.csv" not in {each.name for each in texts}:
-            state += f"; the table is not kept yet; {_remedy(graph, paper, key)}"
-        print(f"{called(paper, key)}: {state}")
-    tried = [each for each in claims.measurements(graph, paper) if each.metrics.exists()]
+        if table.stale(graph):
+            remedy = f"{MAKE} {table.files[0]} --config scale={graph.params.scale}"
+            state += f"; the table is not kept yet; {remedy}"
+        else:
+            texts |= {place / file.name: file.read_text("utf-8") for file in table.files}
+        print(f"{table.name}: {state}")
+    every = Rendering("claims", paper, claims.NAME).measurements(graph)
+    tried = [each for each in every if each.metrics.exists()]
     measured |= {each.identity: each for each in tried}
     trainings = {one.identity: one for each in measured.values() for one in each.training.lineage}
     encoders = {each.start.identity: (each, each.start) for each in trainings.values() if each.start}
@@ -67,13 +71,9 @@ def _table(name: str) -> tuple[str, set[str]]:
     return paper, {key}
 
 
-def _remedy(graph: Graph, paper: str, key: str) -> str:
-    return f"{tables.MAKE} {target(paper, key)}.csv --config scale={graph.params.scale}"
-
-
 def text_of(record: Path) -> str:
     """JSON in one line: a run names thousands of samples."""
-    return json.dumps(read_json(record, way_out=f"{tables.MAKE} {record}"), sort_keys=True) + "\n"
+    return json.dumps(read_json(record, way_out=f"{MAKE} {record}"), sort_keys=True) + "\n"
 
 
 def encoder_of(training: Training, start: Training) -> bytes:
@@ -87,11 +87,6 @@ def encoder_of(training: Training, start: Training) -> bytes:
     content = io.BytesIO()
     torch.save({**held, "parts": parts}, content)
     return content.getvalue()
-
-
-def written(paper: str, key: str) -> list[Path]:
-    path = target(paper, key)
-    return [path.with_suffix(".csv"), path.with_suffix(".md")]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def main() -> None:
     def act() -> None:
         params = load(scale=given.scale)
         check(params)
-        print(table(Graph(params), given.name, from_mlflow=given.source == "mlflow"))
+        print(table(Graph(params), given.name, mlflow=given.source == "mlflow"))
 
     sys.exit(exit_code_of(f"table {given.name}", act))
 

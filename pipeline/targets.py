@@ -1,29 +1,18 @@
 """What Snakemake's targets ask for: the files of a paper, and those of a phase."""
 
-from pipeline import papers
 from pipeline.config.runs import STAGES
-from pipeline.results import claims
+from pipeline.results.rendering import renderings
 from pipeline.work.graph import Graph
 
 
 def rendered(paper: str | None = None) -> list[str]:
-    """The CSV files and pictures of a paper, or of all."""
-
-    def named(kind: str) -> list[str]:
-        return [path for path, (of, _) in papers.targets(kind).items() if paper in (None, of)]
-
-    judged = [name for name, facts in papers.papers().items() if facts.claims and paper in (None, name)]
-    return [
-        *(f"{path}.csv" for path in [*named("tables"), *named("architectures")]),
-        *(f"{path}.png" for path in named("figures")),
-        *(f"{papers.target(name, claims.NAME)}.csv" for name in judged),
-    ]
+    """The first file of each table, figure, claims and architecture of a paper, or of all."""
+    return [str(each.files[0]) for each in renderings().values() if paper in (None, each.paper)]
 
 
 def phases(graph: Graph) -> dict[str, list[str]]:
-    """For each phase, the files that all tables, figures and claims need."""
-    measured = [each for _, _, label in papers.uses() for each in graph.measurements(label)]
-    measured += [each for paper in papers.papers() for each in claims.measurements(graph, paper)]
+    """For each phase, the files that all renderings together need."""
+    measured = [each for rendering in renderings().values() for each in rendering.measurements(graph)]
     trainings = [one for each in measured for one in each.training.lineage]
     shards = [each.shards for each in measured] + [each.shards for each in trainings]
     files = {

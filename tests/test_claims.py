@@ -15,7 +15,9 @@ from pipeline.config.reading import load
 from pipeline.config.typed import plain
 from pipeline.papers import Above, Best, Close, Concordant, Gain, Order, papers
 from pipeline.results import claims
-from pipeline.results.claims import TESTS, decidable, decision, lines
+from pipeline.results.claims import TESTS, decidable, lines
+from pipeline.results.frame import frame
+from pipeline.results.rendering import Rendering
 from pipeline.results.statistics import ALPHA, Contrast, Decision, holm
 from pipeline.system.files import read_lines
 from pipeline.work.graph import Graph
@@ -296,7 +298,7 @@ def test_runs_that_share_seeds_labels_and_order_are_compared_in_pairs_from_ten_s
     def decided(params):
         graph = Graph(params)
         measured(graph, claim, error)
-        found = decision(graph, claim)
+        found = claims.decision(graph, claim, frame(graph))
         return found.pairs, found.verdict(ALPHA)
 
     assert decided(params) == (True, "confirmed")
@@ -343,7 +345,7 @@ def test_one_seed_leaves_a_claim_undecidable_and_says_so_in_its_line(workplace):
     assert {(each["verdict"], each["n"], each["p"], each["low"]) for each in found} == {
         ("undecidable", "1", "", "")
     }
-    assert not claims.stale(graph, "masci2011")
+    assert not Rendering("claims", "masci2011", claims.NAME).stale(graph)
     assert tuple(found[0]) == claims.COLUMNS
 
 
@@ -355,7 +357,7 @@ def test_what_converges_faster_has_the_lower_mean_loss_over_its_first_fifty_epoc
         late = [9.0 if ours else 0.0] * 150
         losses = [(1.0 if ours else 2.0) + 0.01 * seed] * 50 + late
         each.metrics.write_text(json.dumps(json.loads(each.metrics.read_text()) | {"epoch_losses": losses}))
-    found = decision(graph, claim)
+    found = claims.decision(graph, claim, frame(graph))
     assert found.verdict(ALPHA) == "confirmed"
     assert found.deciding(ALPHA).made(pairs=False).difference == pytest.approx(1)
 

@@ -25,8 +25,9 @@ from pipeline.objectives import OBJECTIVES
 from pipeline.papers import Above, Cell, Close, numbered, papers
 from pipeline.results.claims import TESTS
 from pipeline.results.drawings.dong import by_layer
+from pipeline.results.frame import from_files, measured
 from pipeline.results.statistics import ALPHA, Decision
-from pipeline.results.tables import from_files, line, shown
+from pipeline.results.tables import line, shown
 from pipeline.training.loop import frozen_parts
 from pipeline.training.run import beginning, learn
 from pipeline.training.weights import load_parts
@@ -415,7 +416,8 @@ def test_a_cell_may_be_a_difference_of_two_runs_seed_by_seed():
         }
 
     cell = Cell(paper=1.0, of=of, less=less, metric="psnr")
-    found = line(graph, "row", "PSNR", cell, read)
+    frame = measured((each for label in (of, less) for each in graph.measurements(label)), read)
+    found = line(graph, "row", "PSNR", cell, frame)
     assert (found["mean"], found["sd"], found["n"], found["delta"]) == ("1", "0.7071", "2", "0")
     assert len(found["runs"].split()) == 4
     with pytest.raises(ValueError, match="'less' is taken away from 'of'"):

@@ -15,6 +15,8 @@ import pytest
 from conftest import command, free_port, keep_only, keep_runs, set_params
 
 from pipeline.config.reading import load
+from pipeline.results.rendering import Rendering
+from pipeline.results.tables import table as render_table
 from pipeline.tracking.follower import FOLLOWED
 from pipeline.work.graph import Graph
 
@@ -234,6 +236,35 @@ def test_what_a_kill_left_marked_as_incomplete_hides_nothing_that_is_missing(wor
     assert re.search(r"^table\s+1\b", said, re.MULTILINE)
     assert re.search(r"^pretrain_run\s+2\b", said, re.MULTILINE)  # not the one that is there
     assert not re.search(r"^shard_set\b", said, re.MULTILINE)
+
+
+def test_a_stale_table_is_rendered_again_and_a_dry_run_says_so_and_writes_nothing(workplace):
+    keep_only(workplace, "table6")
+    path, shown = workplace / "results" / "table6.csv", {}
+    for lr in (3.0e-4, 1.0e-4):
+        set_lr(workplace, lr)
+        graph = Graph(load())
+        for each in Rendering("table", "dong2016", "table6").measurements(graph):
+            for file in (each.shards.manifest, each.training.shards.manifest, *trained(each), each.metrics):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                metrics = {"psnr": int(each.key[:4], 16) / 1000, "map": 2.0}
+                file.write_text(json.dumps({"metrics": metrics, "commit": "0123456789ab"}))
+        render_table(graph, "table6")
+        shown[lr] = path.read_text()
+    set_lr(workplace, 3.0e-4)
+    before = {file: file.stat().st_mtime_ns for file in workplace.glob("results/**/*")}
+    assert re.search(r"^table\s+1\b", snakemake(workplace, "-n", "results/table6.csv"), re.MULTILINE)
+    assert {file: file.stat().st_mtime_ns for file in workplace.glob("results/**/*")} == before
+    snakemake(workplace)
+    assert path.read_text() == shown[3.0e-4]
+    path.write_text(shown[1.0e-4])  # as another checkout has it: newer than all that it follows from
+    snakemake(workplace)
+    assert path.read_text() == shown[3.0e-4]
+    assert "Nothing to be done" in snakemake(workplace, "-n", "results/table6.csv")
+
+
+def trained(measurement):
+    return [file for each in measurement.training.lineage for file in (each.weights, each.record)]
 
 
 def test_imagenet_that_is_not_there_is_asked_for_in_one_line(workplace):

@@ -19,7 +19,8 @@ from pipeline.config.typed import plain
 from pipeline.keep import keep
 from pipeline.results import claims
 from pipeline.results.kept import reuse
-from pipeline.results.tables import measurements, table
+from pipeline.results.rendering import Rendering
+from pipeline.results.tables import table
 from pipeline.training.checkpoint import load_tensors
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
@@ -121,11 +122,15 @@ def test_all_that_is_kept_is_no_more_than_a_clone_can_bear():
     assert sum(file.stat().st_size for file in REFERENCE.rglob("*") if file.is_file()) < 20e6
 
 
+def measurements(graph, table, *, paper="masci2011"):
+    return Rendering("table", paper, table).measurements(graph)
+
+
 def finished(graph, paper):
     """Results as the stages leave them, each number another."""
-    every = set(claims.measurements(graph, paper))
+    every = set(Rendering("claims", paper, claims.NAME).measurements(graph))
     for name in papers.papers()[paper].tables:
-        every |= set(measurements(graph, f"{paper}/{name}"))
+        every |= set(measurements(graph, name, paper=paper))
     for number, each in enumerate(sorted(every, key=lambda one: one.identity)):
         each.metrics.parent.mkdir(parents=True, exist_ok=True)
         names = ("error", "accuracy", "psnr", "trivial", "localisation", "magnitude")
@@ -170,7 +175,7 @@ def test_a_table_alone_is_kept_with_its_claims_beside_those_kept_before(workplac
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
     place, made = workplace / "results" / "reference" / "reduced" / "masci2011", workplace / "results"
-    of_table1, of_table2 = (set(measurements(graph, f"masci2011/table{k}")) for k in (1, 2))
+    of_table1, of_table2 = (set(measurements(graph, f"table{k}")) for k in (1, 2))
     held = {each.metrics: each.metrics.read_text() for each in of_table1 - of_table2}
     for file in held:
         file.unlink()
@@ -202,7 +207,7 @@ def test_what_is_kept_is_put_back_and_nothing_of_it_is_made_again(workplace):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
     keep(graph, "masci2011/table2")
-    wanted = measurements(graph, "masci2011/table2")
+    wanted = measurements(graph, "table2")
     found = {each.metrics: json.loads(each.metrics.read_text()) for each in wanted}
     shutil.rmtree(workplace / "results" / "runs")
     assert reuse(graph) > len(found)
@@ -219,7 +224,7 @@ def test_what_is_finished_is_kept_before_the_table_is_whole(workplace, capsys):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
     place = workplace / "results" / "reference" / "reduced" / "masci2011"
-    lost = measurements(graph, "masci2011/table2")[0]
+    lost = measurements(graph, "table2")[0]
     shutil.rmtree(lost.folder)
     shutil.rmtree(lost.training.folder)
     (workplace / "results" / "masci2011" / "table2.csv").unlink()
@@ -229,13 +234,8 @@ def test_what_is_finished_is_kept_before_the_table_is_whole(workplace, capsys):
         "snakemake --cores all results/masci2011/table2.csv --config scale=reduced\n"
     )
     assert not (place / "table2.csv").exists()
-    assert (
-        len(list((place / "runs").glob("evaluate/*/*.json")))
-        >= len(measurements(graph, "masci2011/table2")) - 1
-    )
-    every = {
-        one.identity for each in measurements(graph, "masci2011/table2") for one in each.training.lineage
-    }
+    assert len(list((place / "runs").glob("evaluate/*/*.json"))) >= len(measurements(graph, "table2")) - 1
+    every = {one.identity for each in measurements(graph, "table2") for one in each.training.lineage}
     kept = {json.loads(file.read_text())["identity"] for file in (place / "runs").glob("[fp]*/*/*.json")}
     assert every - kept == {lost.training.identity}
     assert lost.training.start.identity in kept

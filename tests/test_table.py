@@ -11,16 +11,20 @@ from conftest import set_params
 from pipeline import papers
 from pipeline.config.reading import load
 from pipeline.papers import Cell, Table
-from pipeline.results.tables import COLUMNS, line, measurements, stale, table
+from pipeline.results.rendering import Rendering
+from pipeline.results.tables import COLUMNS, line, table
 from pipeline.work.graph import Graph
 
 VALUES = {"psnr": 20.0, "map": 30.0, "error": 40.0}
 
 
-def fill(graph, name="table6", *, shift=0.0):
+TABLE6 = Rendering("table", "dong2016", "table6")
+
+
+def fill(graph, rendering=TABLE6):
     """Results as `evaluate` leaves them: one more for each further seed."""
-    for each in measurements(graph, name):
-        metrics = {metric: value + each.training.seed + shift for metric, value in VALUES.items()}
+    for each in rendering.measurements(graph):
+        metrics = {metric: value + each.training.seed for metric, value in VALUES.items()}
         each.metrics.parent.mkdir(parents=True, exist_ok=True)
         each.metrics.write_text(json.dumps({"metrics": metrics, "commit": "0123456789ab"}))
 
@@ -87,7 +91,7 @@ def test_a_cell_says_how_many_of_its_images_the_scale_leaves(workplace):
     whole = Graph(params)
     for each, said in ((graph, "10000 of 50000 images"), (whole, "")):
         before = said and f"pre-trained on {said}"
-        fill(each, "masci2011/table2")
+        fill(each, Rendering("table", "masci2011", "table2"))
         shown = table(each, "masci2011/table2")
         ours = {(line["row"], line["column"]): line for line in lines("results/masci2011/table2.csv")}
         found = {place: ours[place]["capped"] for place in product(("CAE", "CNN"), ("1k", "50k"))}
@@ -102,17 +106,17 @@ def test_a_cell_says_how_many_of_its_images_the_scale_leaves(workplace):
 
 def test_a_table_is_stale_once_it_does_not_name_the_wanted_runs(workplace):
     graph = Graph(load())
-    assert stale(graph, "table6")
+    assert TABLE6.stale(graph)
     fill(graph)
     table(graph, "table6")
-    assert not stale(graph, "table6")
+    assert not TABLE6.stale(graph)
     text = (workplace / "params.yaml").read_text()
     (workplace / "params.yaml").write_text(text.replace("lr: 0.0001", "lr: 0.0002"))
-    assert stale(Graph(load()), "table6")
+    assert TABLE6.stale(Graph(load()))
     (workplace / "params.yaml").write_text(text)
-    assert not stale(Graph(load()), "table6")
+    assert not TABLE6.stale(Graph(load()))
     (workplace / "results" / "table6.csv").write_text("row,column\nrubbish,more\n")
-    assert stale(Graph(load()), "table6")
+    assert TABLE6.stale(Graph(load()))
 
 
 def test_a_missing_result_says_what_makes_it(workplace):

@@ -4,26 +4,26 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipeline.datasets import SOURCES
-from pipeline.papers import find, numbered, target
+from pipeline.papers import Architectures, find, numbered, target
 from pipeline.results.tables import grid
-from pipeline.system.files import read_lines, write_lines, write_text
+from pipeline.system.files import write_lines, write_text
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Training
 
 COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
 
 
-def trainings(graph: Graph, name: str) -> dict[str, Training]:
-    networks = find("architectures", name)[2].networks
-    named = {shown: label.split(".") for shown, label in networks.items()}
-    return {shown: graph.training(stage, run, 0) for shown, (stage, run) in named.items()}
+def runs_behind(graph: Graph, wanted: Architectures) -> dict[tuple[str, ...], list[Training]]:
+    """By name of the network."""
+    named = {shown: label.split(".") for shown, label in wanted.networks.items()}
+    return {(shown,): [graph.training(stage, run, 0)] for shown, (stage, run) in named.items()}
 
 
 def architecture(graph: Graph, name: str) -> None:
     """Write results/<name>.csv: each layer's output, parameters and millions of FLOPs of a forward pass."""
     paper, key, wanted = find("architectures", name)
     lines = []
-    for shown, training in trainings(graph, name).items():
+    for (shown,), (training,) in runs_behind(graph, wanted).items():
         rows = [*layers(training)]
         total = ("all", (), sum(row[2] for row in rows), sum(row[3] for row in rows))
         for layer, output, parameters, flops in (*rows, total):
@@ -56,11 +56,3 @@ def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:
     model = objective_of(training.spec).build(training.spec, manifest)
     counted = count(model, side=training.spec.augment.crop, channels=source.channels)
     return [(each.name, each.output, each.parameters, each.flops) for each in counted]
-
-
-def stale(graph: Graph, name: str) -> bool:
-    """Whether the table on the disk shows networks of other runs than params.yaml now has."""
-    paper, key, _ = find("architectures", name)
-    lines = read_lines(target(paper, key).with_suffix(".csv"))
-    found = {line["network"]: line["run"] for line in lines}
-    return found != {shown: training.identity for shown, training in trainings(graph, name).items()}

@@ -4,11 +4,12 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, papers, target
+from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, target
 from pipeline.results import statistics
+from pipeline.results.frame import by_pipeline, measured
 from pipeline.results.statistics import Contrast, Decision
-from pipeline.results.tables import by_pipeline, from_files, names, number
-from pipeline.system.files import read_lines, write_lines
+from pipeline.results.tables import names, number
+from pipeline.system.files import write_lines
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement
 
@@ -63,23 +64,9 @@ def restorations(graph: Graph, claim: Claim) -> list[str]:
     ]
 
 
-def measurements(graph: Graph, paper: str) -> list[Measurement]:
-    """All that the paper's claims are tried on, each once."""
-    every = [each for claim in papers()[paper].claims.values() for each in measured_by(graph, claim)]
-    return list({each.identity: each for each in every}.values())
-
-
-def stale(graph: Graph, paper: str) -> bool:
-    """Whether the verdicts on the disk are of other runs than params.yaml now asks for."""
-    return outdated(graph, paper, read_lines(target(paper, NAME).with_suffix(".csv")))
-
-
-def outdated(graph: Graph, paper: str, lines: list[dict[str, str]], *, partly: bool = False) -> bool:
-    """Whether lines are of other runs than the claims now ask for; with `partly` some may be missing."""
-    found = {each.get("claim"): each.get("runs") for each in lines if tuple(each) == COLUMNS}
-    every = papers()[paper].claims.items()
-    wanted = {name: names(measured_by(graph, claim)) for name, claim in every if name in found or not partly}
-    return found != wanted
+def runs_behind(graph: Graph, claims: dict[str, Claim]) -> dict[tuple[str, ...], list[Measurement]]:
+    """By name of the claim."""
+    return {(name,): measured_by(graph, claim) for name, claim in claims.items()}
 
 
 def repeats(graph: Graph, claim: Claim) -> int:
@@ -108,9 +95,10 @@ def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, s
     """
     every = paper_of(paper).claims
     wanted = tried(graph, paper) if partly else every
-    decisions = {name: decision(graph, claim) for name, claim in wanted.items()}
+    frame = measured(each for claim in wanted.values() for each in measured_by(graph, claim))
+    decisions = {name: decision(graph, claim, frame) for name, claim in wanted.items()}
     tested = [name for name, claim in every.items() if decidable(graph, claim)]
-    flaws = {name: flaw(graph, claim) for name, claim in wanted.items()}
+    flaws = {name: flaw(graph, claim, frame) for name, claim in wanted.items()}
     p = [decisions[name].p if name in wanted and not flaws[name] else 1.0 for name in tested]
     levels = dict(zip(tested, statistics.holm(p), strict=True))
     return [
@@ -119,19 +107,16 @@ def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, s
     ]
 
 
-def flaw(graph: Graph, claim: Claim) -> str:
+def flaw(graph: Graph, claim: Claim, frame: Any) -> str:
     """The pre-training that restores worst, if it has not learnt to; nothing is decided then."""
-    gains = {
-        label: min(by_pipeline(graph, label, "psnr_gain", from_files).values())
-        for label in restorations(graph, claim)
-    }
+    gains = {label: min(by_pipeline(frame, label, "psnr_gain")) for label in restorations(graph, claim)}
     label = min(gains, key=gains.__getitem__, default="")
     return f"psnr_gain: {label} - {LEARNT:g}" if gains and gains[label] < LEARNT else ""
 
 
-def decision(graph: Graph, claim: Claim) -> Decision:
+def decision(graph: Graph, claim: Claim, frame: Any) -> Decision:
     def values(label: str, metric: str) -> list[float]:
-        return list(by_pipeline(graph, label, metric, from_files).values())
+        return by_pipeline(frame, label, metric).tolist()
 
     contrasts = TESTS[claim.test.name](claim.test.options, values)
     return Decision(contrasts=contrasts, pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS)

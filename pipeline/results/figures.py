@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.papers import Figure, find, numbered, target
 from pipeline.results.drawings import dong, masci, swwae, zhang
-from pipeline.results.tables import by_pipeline, from_files, names
+from pipeline.results.frame import by_pipeline, from_files, measured
+from pipeline.results.tables import names
 from pipeline.system.files import write_text, write_whole
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement
@@ -40,20 +41,14 @@ def figure(graph: Graph, name: str) -> None:
     png = partial(drawn.savefig, format="png", dpi=200, bbox_inches="tight", metadata={"Software": None})
     write_whole(path.with_suffix(".pdf"), pdf)
     write_whole(path.with_suffix(".png"), png)
-    runs = names(measurements(graph, name))
-    write_text(path.with_suffix(".json"), json.dumps({"caption": caption, "runs": runs}, indent=1) + "\n")
+    (works,) = runs_behind(graph, wanted).values()
+    beside = {"caption": caption, "runs": names(works)}
+    write_text(path.with_suffix(".json"), json.dumps(beside, indent=1) + "\n")
 
 
-def measurements(graph: Graph, name: str) -> list[Measurement]:
-    """All that a figure shows, each once."""
-    return [each for label in find("figures", name)[2].labels() for each in graph.measurements(label)]
-
-
-def stale(graph: Graph, name: str) -> bool:
-    """Whether the figure on the disk shows other runs than params.yaml now asks for."""
-    paper, key, _ = find("figures", name)
-    path = target(paper, key).with_suffix(".json")
-    return not path.exists() or json.loads(path.read_text())["runs"] != names(measurements(graph, name))
+def runs_behind(graph: Graph, wanted: Figure) -> dict[tuple[str, ...], list[Measurement]]:
+    """Of the figure as a whole: no line has a name."""
+    return {(): [each for label in wanted.labels() for each in graph.measurements(label)]}
 
 
 def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
@@ -71,7 +66,7 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
 
 def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
     """Mean and standard deviation over the seeds."""
-    found = list(by_pipeline(graph, label, metric, from_files).values())
+    found = by_pipeline(measured(graph.measurements(label)), label, metric)
     return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 

@@ -1,13 +1,16 @@
 """table: the paper's numbers and ours side by side, from metrics.json files or from MLflow alone."""
 
+import itertools
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.params import Scale
 from pipeline.papers import Cell, Table, find, numbered, papers, target
-from pipeline.system.files import damaged, read_json, read_lines, write_lines, write_text
+from pipeline.results.frame import by_pipeline, from_files, from_mlflow, measured
+from pipeline.system.files import write_lines, write_text
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement
+from pipeline.work.identity import Measurement, Training
 
 COLUMNS = (
     "row",
@@ -28,51 +31,35 @@ COLUMNS = (
 )
 
 
-EARLY = 50  # epochs, as dong2016's Figure 3 shows
-MAKE = "make it: snakemake --cores all"
-
-
-def table(graph: Graph, name: str, *, from_mlflow: bool = False) -> str:
+def table(graph: Graph, name: str, *, mlflow: bool = False) -> str:
     """Write results/<name>.csv and .md, and return what the .md says."""
     paper, key, layout = find("tables", name)
-    read = FromMlflow(graph) if from_mlflow else from_files
-    lines = [line(graph, row, column, cell, read) for row, column, cell in layout.cells()]
+    works = [each for cell in runs_behind(graph, layout).values() for each in cell]
+    frame = measured(works, from_mlflow(graph) if mlflow else from_files)
+    lines = [line(graph, row, column, cell, frame) for row, column, cell in layout.cells()]
     path = target(paper, key).with_suffix(".csv")
-    shown = in_layout(paper, key, layout, lines, caps(graph.scale))
-    write_text(path.with_suffix(".md"), shown)
+    text = in_layout(paper, key, layout, lines, caps(graph.scale))
+    write_text(path.with_suffix(".md"), text)
     write_lines(path, COLUMNS, lines)
-    return shown
+    return text
 
 
-def wanted(graph: Graph, cell: Cell) -> list[Measurement]:
+def runs_behind(graph: Graph, layout: Table) -> dict[tuple[str, ...], list[Measurement]]:
+    """By row, column and printed number."""
+    return {
+        (row, column, number(cell.paper)): _measurements(graph, cell) for row, column, cell in layout.cells()
+    }
+
+
+def _measurements(graph: Graph, cell: Cell) -> list[Measurement]:
     return [each for label in cell.labels() for each in graph.measurements(label)]
 
 
-def measurements(graph: Graph, name: str) -> list[Measurement]:
-    """All that a table needs, each once."""
-    every = [each for _, _, cell in find("tables", name)[2].cells() for each in wanted(graph, cell)]
-    return list({each.identity: each for each in every}.values())
+def names(works: Sequence[Measurement | Training]) -> str:
+    return " ".join(each.identity for each in works)
 
 
-def stale(graph: Graph, name: str) -> bool:
-    """Whether the CSV on the disk answers to other runs than params.yaml now asks for."""
-    paper, key, _ = find("tables", name)
-    return outdated(graph, name, read_lines(target(paper, key).with_suffix(".csv")))
-
-
-def outdated(graph: Graph, name: str, lines: list[dict[str, str]]) -> bool:
-    _, _, layout = find("tables", name)
-    found = [(each.get("row"), each.get("column"), each.get("paper"), each.get("runs")) for each in lines]
-    return found != [
-        (row, column, number(cell.paper), names(wanted(graph, cell))) for row, column, cell in layout.cells()
-    ]
-
-
-def names(measured: list[Measurement]) -> str:
-    return " ".join(each.identity for each in measured)
-
-
-def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str, str]:
+def line(graph: Graph, row: str, column: str, cell: Cell, frame: Any) -> dict[str, str]:
     """One printed cell, as a line of the CSV."""
     own = {
         "row": row,
@@ -82,19 +69,16 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
         "state": cell.state or "",
         "scale": graph.params.scale if cell.of else "",
     }
-    measured = wanted(graph, cell)
-    if not measured:
+    works = _measurements(graph, cell)
+    if not works:
         return own
-    results = {each.identity: read(each) for each in measured}
-    found, *others = (
-        by_pipeline(graph, label, cell.metric, lambda each: results[each.identity]) for label in cell.labels()
-    )
+    values, *others = (by_pipeline(frame, label, cell.metric) for label in cell.labels())
     for other in others:
-        found = {one: found[one] - other[one] for one in found if one in other}
-    values = list(found.values())
-    mean = statistics.fmean(values)
-    training = measured[0].training
-    asked = measured[0].spec.set or graph.params.runs(training.stage)[training.name].data.set
+        values, other = values.align(other, join="inner")
+        values = values - other
+    mean, first = statistics.fmean(values), works[0]
+    asked = first.spec.set or graph.params.runs(first.training.stage)[first.training.name].data.set
+    commits = [frame.loc[frame["measurement"] == label, "commit"] for label in cell.labels()]
     return {
         **own,
         "mean": number(mean),
@@ -102,22 +86,14 @@ def line(graph: Graph, row: str, column: str, cell: Cell, read: Any) -> dict[str
         "n": str(len(values)),
         "draws": str(len(graph.measurements(cell.labels()[0]))),
         "delta": number(mean - cell.paper) if cell.paper is not None else "",
-        "dataset": measured[0].shards.shown,
-        "capped": graph.capped(training),
+        "dataset": first.shards.shown,
+        "capped": graph.capped(first.training),
         "state": "measured"
-        if cell.state is None and (measured[0].shards.procedural or measured[0].shards.name == asked)
+        if cell.state is None and (first.shards.procedural or first.shards.name == asked)
         else "substitute",
-        "commit": " ".join(dict.fromkeys(result["commit"] for result in results.values())),
-        "runs": names(measured),
+        "commit": " ".join(dict.fromkeys(itertools.chain(*commits))),
+        "runs": names(works),
     }
-
-
-def by_pipeline(graph: Graph, label: str, metric: str | None, read: Any) -> dict[int, float]:
-    """One value an independent pipeline: fine-tunings that start from one pre-training are averaged."""
-    found: dict[int, list[float]] = {}
-    for each in graph.measurements(label):
-        found.setdefault(each.training.pipeline, []).append(value_of(read(each), metric, each))
-    return {pipeline: statistics.fmean(values) for pipeline, values in found.items()}
 
 
 def caps(scale: Scale) -> str:
@@ -134,52 +110,6 @@ def caps(scale: Scale) -> str:
 
 def number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
-
-
-def value_of(result: dict[str, Any], metric: str | None, measurement: Measurement) -> float:
-    if metric not in result["metrics"]:
-        have = ", ".join(sorted(result["metrics"]))
-        raise ValueError(f"{measurement.name} measures no {metric!r}; it has {have}")
-    return result["metrics"][metric]
-
-
-def from_files(measurement: Measurement) -> dict[str, Any]:
-    result = read_json(measurement.metrics, way_out=f"{MAKE} {measurement.metrics}")
-    if not isinstance(result.get("metrics"), dict) or "commit" not in result:
-        raise damaged(measurement.metrics, "it lacks 'metrics' or 'commit'")
-    if losses := result.get("epoch_losses"):
-        result["metrics"]["early_loss"] = statistics.fmean(losses[:EARLY])
-    return result
-
-
-class FromMlflow:
-    """Results as MLflow keeps them, on a machine that has only the store."""
-
-    def __init__(self, graph: Graph) -> None:
-        from pipeline.tracking import store
-
-        made = store.connect()
-        held = made.get_experiment_by_name("evaluate")
-        self.runs: dict[str, Any] = {}
-        token = None
-        while held is not None:
-            page = made.search_runs(
-                [held.experiment_id], f"tags.scale = '{graph.params.scale}'", page_token=token
-            )
-            self.runs |= {
-                each.data.tags["identity"]: each.data for each in page if each.info.status == "FINISHED"
-            }
-            token = page.token
-            if not token:
-                break
-
-    def __call__(self, measurement: Measurement) -> dict[str, Any]:
-        if measurement.identity not in self.runs:
-            raise ValueError(
-                f"MLflow has no finished run {measurement.identity}; {MAKE} {measurement.metrics}"
-            )
-        found = self.runs[measurement.identity]
-        return {"metrics": found.metrics, "commit": found.tags["commit"]}
 
 
 def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]], capped: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure
-from pipeline.results.tables import from_files
+from pipeline.results.frame import from_files
 from pipeline.work.graph import Graph
 
 

@@ -1,21 +1,18 @@
 """What a paper consists of on the page: tables, networks, figures, claims, each as far as it was made."""
 
 import base64
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.params import Params, Scale
-from pipeline.papers import Claim, Paper, called, numbered, target
-from pipeline.results import architectures, claims, figures, tables
+from pipeline.papers import Claim, Paper, numbered
+from pipeline.results.claims import NAME
 from pipeline.results.kept import KEPT
 from pipeline.results.page.cells import Shown, decimals, shown
 from pipeline.results.page.runs import Link, Runs
+from pipeline.results.rendering import Rendering
 from pipeline.system.files import read_lines
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement
 
 
 @dataclass(kw_only=True)
@@ -67,12 +64,12 @@ class Shelf:
         return [*every, self.claims(paper, facts.claims)] if facts.claims else every
 
     def table(self, paper: str, key: str, layout: Any) -> Part:
-        path = target(paper, key).with_suffix(".csv")
-        part = self._part("table", paper, key, path, title=layout.title, note=layout.note)
-        lines = self._lines(paper, path)
-        self._settle(part, lines, lambda graph: tables.outdated(graph, called(paper, key), lines))
+        rendering = Rendering("table", paper, key)
+        part = self._part("table", rendering, title=layout.title, note=layout.note)
+        lines = self._lines(rendering)
+        self._settle(part, rendering, lines)
         if part.state not in ("made", "kept"):
-            part.why = self._why(part, lambda graph: tables.measurements(graph, called(paper, key)))
+            part.why = self._why(part, rendering)
         found = {(each["row"], each["column"]): each for each in lines}
         columns = {
             name: decimals([cells[name] for cells in layout.rows.values() if name in cells])
@@ -100,37 +97,36 @@ class Shelf:
         return part
 
     def networks(self, paper: str, key: str, title: str) -> Part:
-        path = target(paper, key).with_suffix(".csv")
-        part = self._part("networks", paper, key, path, title=title)
-        lines = read_lines(path)
-        self._settle(part, lines, lambda graph: architectures.stale(graph, called(paper, key)))
+        rendering = Rendering("architecture", paper, key)
+        part = self._part("networks", rendering, title=title)
+        lines = rendering.lines()
+        self._settle(part, rendering, lines)
         part.body = {}
         for line in lines:
             part.body.setdefault(line["network"], []).append(line)
         return part
 
     def figure(self, paper: str, key: str, wanted: Any) -> Part:
-        path = target(paper, key).with_suffix(".png")
-        part = self._part("figure", paper, key, path, title=wanted.title, note=f"The paper: {wanted.says}")
-        beside = path.with_suffix(".json")
+        rendering = Rendering("figure", paper, key)
+        part = self._part("figure", rendering, title=wanted.title, note=f"The paper: {wanted.says}")
+        path, beside, _ = rendering.files
         if path.exists() and beside.exists():
-            told = json.loads(beside.read_text(encoding="utf-8"))
-            lines = [{"scale": told["runs"].partition("/")[0], "runs": told["runs"]}]
-            self._settle(part, lines, lambda graph: figures.stale(graph, called(paper, key)))
+            lines = rendering.lines()
+            self._settle(part, rendering, lines)
             image = base64.b64encode(path.read_bytes()).decode()
-            part.body = {"image": f"data:image/png;base64,{image}", "caption": told["caption"]}
-            part.links = self.runs.links(told["runs"], by=part.link)
+            part.body = {"image": f"data:image/png;base64,{image}", "caption": lines[0]["caption"]}
+            part.links = self.runs.links(lines[0]["runs"], by=part.link)
         if part.state != "made":
-            part.why = self._why(part, lambda graph: figures.measurements(graph, called(paper, key)))
+            part.why = self._why(part, rendering)
         return part
 
     def claims(self, paper: str, wanted: dict[str, Claim]) -> Part:
-        path = target(paper, claims.NAME).with_suffix(".csv")
-        part = self._part("claims", paper, claims.NAME, path, title="what the paper says that they show")
-        lines = self._lines(paper, path)
-        self._settle(part, lines, lambda graph: claims.outdated(graph, paper, lines, partly=part.kept))
+        rendering = Rendering("claims", paper, NAME)
+        part = self._part("claims", rendering, title="what the paper says that they show")
+        lines = self._lines(rendering)
+        self._settle(part, rendering, lines)
         if part.state not in ("made", "kept"):
-            part.why = self._why(part, lambda graph: claims.measurements(graph, paper))
+            part.why = self._why(part, rendering)
         found = {each["claim"]: each for each in lines}
         part.body = [self._claim(part, claim, found.get(name)) for name, claim in wanted.items()]
         return part
@@ -149,23 +145,24 @@ class Shelf:
             "links": self.runs.links(line["runs"], by=part.link),
         }
 
-    def _part(self, kind: str, paper: str, key: str, path: Path, *, title: str, note: str = "") -> Part:
+    def _part(self, kind: str, rendering: Rendering, *, title: str, note: str = "") -> Part:
         return Part(
             kind=kind,
-            anchor=f"{paper}-{key}",
-            name=numbered(key),
+            anchor=f"{rendering.paper}-{rendering.key}",
+            name=numbered(rendering.key),
             title=title,
             note=note,
-            command=f"snakemake --cores all {path}",
-            kept=not path.exists(),
+            command=f"snakemake --cores all {rendering.files[0]}",
+            kept=not rendering.files[0].exists(),
         )
 
-    def _lines(self, paper: str, path: Path) -> list[dict[str, str]]:
+    def _lines(self, rendering: Rendering) -> list[dict[str, str]]:
         """Of what was made here; else of what is kept, at the scale that does most."""
-        kept = [KEPT / scale / paper / path.name for scale in reversed(self.params.scales)]
-        return next((lines for lines in map(read_lines, (path, *kept)) if lines), [])
+        name = rendering.files[0].name
+        kept = (read_lines(KEPT / scale / rendering.paper / name) for scale in reversed(self.params.scales))
+        return next((lines for lines in (rendering.lines(), *kept) if lines), [])
 
-    def _settle(self, part: Part, lines: list[dict[str, str]], stale: Callable[[Graph], bool]) -> None:
+    def _settle(self, part: Part, rendering: Rendering, lines: list[dict[str, str]]) -> None:
         """By which scale its numbers were made, and whether params.yaml would make the same now."""
         if not lines:
             return
@@ -177,15 +174,16 @@ class Shelf:
         )
         graph = self.graph_of(part.scale)
         fresh = "kept" if part.kept else "made"
-        part.state = "outdated" if graph is None or stale(graph) else fresh
+        partly = part.kept and part.kind == "claims"  # kept as far as they are tried
+        part.state = "outdated" if graph is None or rendering.stale(graph, lines, partly=partly) else fresh
         part.command += f" --config scale={part.scale}"
 
-    def _why(self, part: Part, measurements: Callable[[Graph], list[Measurement]]) -> str:
+    def _why(self, part: Part, rendering: Rendering) -> str:
         """What it waits for, at its scale."""
         graph = self.graph_of(part.scale or self.params.scale)
         if graph is None:
             return f"params.yaml has no scale {part.scale} any more"
-        measured = measurements(graph)
+        measured = rendering.measurements(graph)
         trainings = [each.training for each in measured]
         for training in trainings:
             if training.start:

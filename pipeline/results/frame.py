@@ -1,0 +1,118 @@
+"""All measurements as one tidy pandas frame, for tables, claims, figures and notebooks: `frame()`."""
+
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
+from pipeline.results.kept import record_of
+from pipeline.system.files import damaged, read_json
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement
+
+COLUMNS = (
+    "measurement",  # stage.run.protocol, as papers/*.yaml names it
+    "stage",
+    "run",
+    "protocol",
+    "seed",
+    "pipeline",  # the independent repetition: the seed of the first pre-training
+    "scale",
+    "dataset",
+    "key",
+    "commit",
+    "metric",
+    "value",
+)
+EARLY = 50  # epochs, as dong2016's Figure 3 shows
+MAKE = "make it: snakemake --cores all"
+Read = Callable[[Measurement], dict[str, Any]]
+
+
+def frame(*graphs: Graph) -> Any:
+    """Measurements that were made here or are kept in results/reference.
+
+    Without a graph, those that params.yaml names at any scale.
+    """
+    if not graphs:
+        params = load()
+        graphs = tuple(Graph(replace(params, scale=scale)) for scale in params.scales)
+    works = [each for graph in graphs for each in every(graph)]
+    files = {each.identity: record_of(each.identity, "metrics.json") for each in works}
+    made = [each for each in works if files[each.identity].exists()]
+    return measured(made, lambda each: _read(files[each.identity]))
+
+
+def every(graph: Graph) -> Iterable[Measurement]:
+    for stage in STAGES:
+        for name, run in graph.params.runs(stage).items():
+            for protocol in run.evaluate:
+                yield from graph.measurements(f"{stage}.{name}.{protocol}")
+
+
+def from_files(measurement: Measurement) -> dict[str, Any]:
+    return _read(measurement.metrics)
+
+
+def measured(works: Iterable[Measurement], read: Read = from_files) -> Any:
+    """One line for each measurement and metric."""
+    import pandas as pd
+
+    lines = []
+    for each in {each.identity: each for each in works}.values():
+        training, result = each.training, read(each)
+        who = (each.name, training.stage, training.name, each.protocol, training.seed, training.pipeline)
+        what = (training.scale, each.shards.shown, each.key, result["commit"])
+        lines += [(*who, *what, metric, value) for metric, value in result["metrics"].items()]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def by_pipeline(frame: Any, label: str, metric: str | None) -> Any:
+    """One value for each independent pipeline: fine-tunings of one pre-training are averaged."""
+    of_label = frame[frame["measurement"] == label]
+    values = of_label[of_label["metric"] == metric]
+    if values.empty:
+        have = ", ".join(sorted(set(of_label["metric"])))
+        raise ValueError(f"{label} measures no {metric!r}; it has {have}")
+    # fmean rounds once, and keeps NaN: equal values have their own value as mean, and a spread of 0
+    return values.groupby("pipeline")["value"].agg(statistics.fmean)
+
+
+def from_mlflow(graph: Graph) -> Read:
+    """Read results from MLflow, on a machine that has only the store."""
+    from pipeline.tracking import store
+
+    made = store.connect()
+    held = made.get_experiment_by_name("evaluate")
+    runs: dict[str, Any] = {}
+    token = None
+    while held is not None:
+        page = made.search_runs(
+            [held.experiment_id], f"tags.scale = '{graph.params.scale}'", page_token=token
+        )
+        runs |= {each.data.tags["identity"]: each.data for each in page if each.info.status == "FINISHED"}
+        token = page.token
+        if not token:
+            break
+
+    def read(measurement: Measurement) -> dict[str, Any]:
+        if measurement.identity not in runs:
+            raise ValueError(
+                f"MLflow has no finished run {measurement.identity}; {MAKE} {measurement.metrics}"
+            )
+        found = runs[measurement.identity]
+        return {"metrics": found.metrics, "commit": found.tags["commit"]}
+
+    return read
+
+
+def _read(file: Path) -> dict[str, Any]:
+    result = read_json(file, way_out=f"{MAKE} {file}")
+    if not isinstance(result.get("metrics"), dict) or "commit" not in result:
+        raise damaged(file, "it lacks 'metrics' or 'commit'")
+    if losses := result.get("epoch_losses"):
+        result["metrics"]["early_loss"] = statistics.fmean(losses[:EARLY])
+    return result

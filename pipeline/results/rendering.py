@@ -1,0 +1,120 @@
+"""What a paper's files show: from which runs each line follows, and whether a file on the disk is stale."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.papers import called, paper_of, papers, target, targets
+from pipeline.results import architectures, claims, figures, tables
+from pipeline.system.files import read_lines
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Measurement
+
+Lines = list[dict[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    section: str  # of papers/*.yaml
+    endings: tuple[str, ...]  # of its files, the one that is asked for first
+    runs_behind: Callable[[Graph, Any], dict[tuple[str, ...], list[Any]]]  # by what names a line
+    names: tuple[str, ...] = ()  # the columns that name a line
+    runs: str = "runs"  # the column of its runs
+    columns: tuple[str, ...] = ("scale", "caption", "runs")
+
+
+KINDS = {
+    "table": Kind(
+        section="tables",
+        endings=(".csv", ".md"),
+        runs_behind=tables.runs_behind,
+        names=("row", "column", "paper"),
+        columns=tables.COLUMNS,
+    ),
+    "figure": Kind(section="figures", endings=(".png", ".json", ".pdf"), runs_behind=figures.runs_behind),
+    "claims": Kind(
+        section="claims",
+        endings=(".csv",),
+        runs_behind=claims.runs_behind,
+        names=("claim",),
+        columns=claims.COLUMNS,
+    ),
+    "architecture": Kind(
+        section="architectures",
+        endings=(".csv", ".md"),
+        runs_behind=architectures.runs_behind,
+        names=("network",),
+        runs="run",
+        columns=architectures.COLUMNS,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A table, a figure, claims or networks of a paper, as files in results/."""
+
+    kind: str
+    paper: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The argument of its stage: table6, masci2011/figure1; of claims, the paper."""
+        return self.paper if self.kind == "claims" else called(self.paper, self.key)
+
+    @property
+    def files(self) -> list[Path]:
+        return [target(self.paper, self.key).with_suffix(ending) for ending in KINDS[self.kind].endings]
+
+    def runs_behind(self, graph: Graph) -> dict[tuple[str, ...], list[Any]]:
+        """Of each line, the measurements or trainings that params.yaml asks for."""
+        section = getattr(paper_of(self.paper), KINDS[self.kind].section)
+        return KINDS[self.kind].runs_behind(graph, section if self.kind == "claims" else section[self.key])
+
+    def measurements(self, graph: Graph) -> list[Measurement]:
+        works = [each for works in self.runs_behind(graph).values() for each in works]
+        return list({each.identity: each for each in works if isinstance(each, Measurement)}.values())
+
+    def lines(self) -> Lines:
+        """What the file on the disk says; nothing where there is none."""
+        file, *others = self.files
+        if file.suffix == ".csv":
+            return read_lines(file)
+        if not others[0].exists():
+            return []
+        told = json.loads(others[0].read_text(encoding="utf-8"))
+        return [{"scale": told["runs"].partition("/")[0], **told}]
+
+    def stale(self, graph: Graph, lines: Lines | None = None, *, partly: bool = False) -> bool:
+        """Whether lines, or those on the disk, are of other runs than params.yaml asks for.
+
+        With `partly`, lines may be missing.
+        """
+        kind = KINDS[self.kind]
+        found = {
+            tuple(line[name] for name in kind.names): line[kind.runs]
+            for line in (self.lines() if lines is None else lines)
+            if tuple(line) == kind.columns
+        }
+        asked = {
+            name: tables.names(works)
+            for name, works in self.runs_behind(graph).items()
+            if name in found or not partly
+        }
+        return [*found.items()] != [*asked.items()]
+
+
+def renderings() -> dict[str, Rendering]:
+    """By file without its ending: results/table6, results/masci2011/claims."""
+    found = {
+        file: Rendering(kind, *place)
+        for kind in ("table", "architecture", "figure")
+        for file, place in targets(KINDS[kind].section).items()
+    }
+    of_claims = [paper for paper, facts in papers().items() if facts.claims]
+    return found | {
+        str(target(paper, claims.NAME)): Rendering("claims", paper, claims.NAME) for paper in of_claims
+    }
