@@ -13,6 +13,7 @@ from pipeline.config.reading import load
 from pipeline.papers import Cell, Table
 from pipeline.results.rendering import Rendering
 from pipeline.results.tables import COLUMNS, line, table
+from pipeline.summary import summary
 from pipeline.work.graph import Graph
 
 VALUES = {"psnr": 20.0, "map": 30.0, "error": 40.0}
@@ -117,6 +118,16 @@ def test_a_table_is_stale_once_it_does_not_name_the_wanted_runs(workplace):
     assert not TABLE6.stale(Graph(load()))
     (workplace / "results" / "table6.csv").write_text("row,column\nrubbish,more\n")
     assert TABLE6.stale(Graph(load()))
+
+
+def test_the_summary_has_the_means_of_the_tables_that_are_there(workplace):
+    graph = Graph(load())
+    fill(graph)
+    table(graph, "table6")
+    summary()
+    rows = json.loads((workplace / "results" / "metrics.json").read_text())["dong2016"]["table6"]
+    assert rows["No shortcut"] == {"PSNR": 20.0, "mAP": 30.0}
+    assert len(rows) == 3
 
 
 def test_a_missing_result_says_what_makes_it(workplace):
