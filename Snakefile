@@ -7,7 +7,7 @@ from pipeline import papers
 from pipeline.config.runs import STAGES
 from pipeline.results.rendering import KINDS, renderings
 from pipeline.runner.session import Session
-from pipeline.targets import phases, rendered
+from pipeline.results.targets import phases, rendered
 
 RENDERINGS = renderings()  # by file without its ending: results/table6
 # An input of stale renderings alone, newer than any of them; it goes when Snakemake ends.
@@ -157,7 +157,8 @@ for kind, facts in KINDS.items():
         params:
             name=lambda w: RENDERINGS[f"results/{w.shown}"].name,
         shell:
-            f"python -m pipeline.{kind} {{params.name}} --scale {settings.scale} 2>&1 {'| tee' if kind == 'table' else '>'} {{log}}"
+            f"python -m pipeline.{kind} {{params.name}} --scale {settings.scale} "
+            + ("2>&1 | tee {log}" if kind == "table" else "> {log} 2>&1")
 
 
 rule summary:
