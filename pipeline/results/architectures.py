@@ -14,7 +14,7 @@ COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
 
 
 def runs_behind(graph: Graph, wanted: Architectures) -> dict[tuple[str, ...], list[Training]]:
-    """By name of the network."""
+    """Map a line (the network) to the training that builds it."""
     named = {shown: label.split(".") for shown, label in wanted.networks.items()}
     return {(shown,): [graph.training(stage, run, 0)] for shown, (stage, run) in named.items()}
 

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, target
 from pipeline.results import statistics
@@ -12,6 +12,9 @@ from pipeline.results.tables import names, number
 from pipeline.system.files import write_lines
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "claim",
@@ -65,7 +68,7 @@ def restorations(graph: Graph, claim: Claim) -> list[str]:
 
 
 def runs_behind(graph: Graph, claims: dict[str, Claim]) -> dict[tuple[str, ...], list[Measurement]]:
-    """By name of the claim."""
+    """Map a line (the claim) to its measurements."""
     return {(name,): measured_by(graph, claim) for name, claim in claims.items()}
 
 
@@ -107,14 +110,14 @@ def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, s
     ]
 
 
-def flaw(graph: Graph, claim: Claim, frame: Any) -> str:
-    """The pre-training that restores worst, if it has not learnt to; nothing is decided then."""
+def flaw(graph: Graph, claim: Claim, frame: "pd.DataFrame") -> str:
+    """Name the pre-training that restores worst if it has not learnt to restore: the claim is not decided."""
     gains = {label: min(by_pipeline(frame, label, "psnr_gain")) for label in restorations(graph, claim)}
     label = min(gains, key=gains.__getitem__, default="")
     return f"psnr_gain: {label} - {LEARNT:g}" if gains and gains[label] < LEARNT else ""
 
 
-def decision(graph: Graph, claim: Claim, frame: Any) -> Decision:
+def decision(graph: Graph, claim: Claim, frame: "pd.DataFrame") -> Decision:
     def values(label: str, metric: str) -> list[float]:
         return by_pipeline(frame, label, metric).tolist()
 

@@ -47,7 +47,7 @@ def figure(graph: Graph, name: str) -> None:
 
 
 def runs_behind(graph: Graph, wanted: Figure) -> dict[tuple[str, ...], list[Measurement]]:
-    """Of the figure as a whole: no line has a name."""
+    """Map the figure, which has no lines, to its measurements."""
     return {(): [each for label in wanted.labels() for each in graph.measurements(label)]}
 
 
@@ -65,7 +65,7 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
 
 
 def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
-    """Mean and standard deviation over the seeds."""
+    """Return mean and standard deviation over the independent pipelines."""
     found = by_pipeline(measured(graph.measurements(label)), label, metric)
     return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.reading import load
 from pipeline.config.runs import STAGES
@@ -12,6 +12,9 @@ from pipeline.results.kept import record_of
 from pipeline.system.files import damaged, read_json
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "measurement",  # stage.run.protocol, as papers/*.yaml names it
@@ -32,10 +35,10 @@ MAKE = "make it: snakemake --cores all"
 Read = Callable[[Measurement], dict[str, Any]]
 
 
-def frame(*graphs: Graph) -> Any:
-    """Measurements that were made here or are kept in results/reference.
+def frame(*graphs: Graph) -> "pd.DataFrame":
+    """Read every measurement that was made here or is kept in results/reference.
 
-    Without a graph, those that params.yaml names at any scale.
+    Without a graph, those of params.yaml at every scale.
     """
     if not graphs:
         params = load()
@@ -57,8 +60,8 @@ def from_files(measurement: Measurement) -> dict[str, Any]:
     return _read(measurement.metrics)
 
 
-def measured(works: Iterable[Measurement], read: Read = from_files) -> Any:
-    """One line for each measurement and metric."""
+def measured(works: Iterable[Measurement], read: Read = from_files) -> "pd.DataFrame":
+    """Read these measurements into a frame: a line for each metric."""
     import pandas as pd
 
     lines = []
@@ -70,19 +73,19 @@ def measured(works: Iterable[Measurement], read: Read = from_files) -> Any:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def by_pipeline(frame: Any, label: str, metric: str | None) -> Any:
-    """One value for each independent pipeline: fine-tunings of one pre-training are averaged."""
+def by_pipeline(frame: "pd.DataFrame", label: str, metric: str | None) -> "pd.Series":
+    """Average the fine-tunings of each pre-training: one value for each independent pipeline."""
     of_label = frame[frame["measurement"] == label]
     values = of_label[of_label["metric"] == metric]
     if values.empty:
         have = ", ".join(sorted(set(of_label["metric"])))
         raise ValueError(f"{label} measures no {metric!r}; it has {have}")
-    # fmean rounds once, and keeps NaN: equal values have their own value as mean, and a spread of 0
+    # fmean rounds once and keeps NaN; sum / 3 of three equal values is another value in 14 cases of 100
     return values.groupby("pipeline")["value"].agg(statistics.fmean)
 
 
 def from_mlflow(graph: Graph) -> Read:
-    """Read results from MLflow, on a machine that has only the store."""
+    """Read from MLflow instead, on a machine that has only its store."""
     from pipeline.tracking import store
 
     made = store.connect()

@@ -1,4 +1,4 @@
-"""What a paper's files show: from which runs each line follows, and whether a file on the disk is stale."""
+"""Files that show runs: which runs are behind each line, and whether a file is stale."""
 
 import json
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Lines = list[dict[str, str]]
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     section: str  # of papers/*.yaml
-    endings: tuple[str, ...]  # of its files, the one that is asked for first
-    runs_behind: Callable[[Graph, Any], dict[tuple[str, ...], list[Any]]]  # by what names a line
-    names: tuple[str, ...] = ()  # the columns that name a line
-    runs: str = "runs"  # the column of its runs
+    endings: tuple[str, ...]  # of its files, the target's first
+    runs_behind: Callable[[Graph, Any], dict[tuple[str, ...], list[Any]]]  # line -> its runs
+    names: tuple[str, ...] = ()  # columns that identify a line
+    runs: str = "runs"  # column of the line's runs
     columns: tuple[str, ...] = ("scale", "caption", "runs")
 
 
@@ -54,7 +54,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Rendering:
-    """A table, a figure, claims or networks of a paper, as files in results/."""
+    """A paper's table, figure, claims or architectures, as files in results/."""
 
     kind: str
     paper: str
@@ -70,7 +70,7 @@ class Rendering:
         return [target(self.paper, self.key).with_suffix(ending) for ending in KINDS[self.kind].endings]
 
     def runs_behind(self, graph: Graph) -> dict[tuple[str, ...], list[Any]]:
-        """Of each line, the measurements or trainings that params.yaml asks for."""
+        """Map each line to the measurements or trainings that params.yaml asks for."""
         section = getattr(paper_of(self.paper), KINDS[self.kind].section)
         return KINDS[self.kind].runs_behind(graph, section if self.kind == "claims" else section[self.key])
 
@@ -79,7 +79,7 @@ class Rendering:
         return list({each.identity: each for each in works if isinstance(each, Measurement)}.values())
 
     def lines(self) -> Lines:
-        """What the file on the disk says; nothing where there is none."""
+        """Read the file on the disk; no lines if there is none."""
         file, *others = self.files
         if file.suffix == ".csv":
             return read_lines(file)
@@ -89,7 +89,7 @@ class Rendering:
         return [{"scale": told["runs"].partition("/")[0], **told}]
 
     def stale(self, graph: Graph, lines: Lines | None = None, *, partly: bool = False) -> bool:
-        """Whether lines, or those on the disk, are of other runs than params.yaml asks for.
+        """Whether lines, by default the file's, name other runs than params.yaml asks for.
 
         With `partly`, lines may be missing.
         """
@@ -108,7 +108,7 @@ class Rendering:
 
 
 def renderings() -> dict[str, Rendering]:
-    """By file without its ending: results/table6, results/masci2011/claims."""
+    """Map targets without ending (results/table6, results/masci2011/claims) to renderings."""
     found = {
         file: Rendering(kind, *place)
         for kind in ("table", "architecture", "figure")

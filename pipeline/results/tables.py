@@ -3,7 +3,7 @@
 import itertools
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline.config.params import Scale
 from pipeline.papers import Cell, Table, find, numbered, papers, target
@@ -11,6 +11,9 @@ from pipeline.results.frame import by_pipeline, from_files, from_mlflow, measure
 from pipeline.system.files import write_lines, write_text
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "row",
@@ -45,7 +48,7 @@ def table(graph: Graph, name: str, *, mlflow: bool = False) -> str:
 
 
 def runs_behind(graph: Graph, layout: Table) -> dict[tuple[str, ...], list[Measurement]]:
-    """By row, column and printed number."""
+    """Map a line (row, column, printed number) to its measurements."""
     return {
         (row, column, number(cell.paper)): _measurements(graph, cell) for row, column, cell in layout.cells()
     }
@@ -59,8 +62,8 @@ def names(works: Sequence[Measurement | Training]) -> str:
     return " ".join(each.identity for each in works)
 
 
-def line(graph: Graph, row: str, column: str, cell: Cell, frame: Any) -> dict[str, str]:
-    """One printed cell, as a line of the CSV."""
+def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame") -> dict[str, str]:
+    """Return the CSV line of a printed cell."""
     own = {
         "row": row,
         "column": column,

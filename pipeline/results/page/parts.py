@@ -157,13 +157,13 @@ class Shelf:
         )
 
     def _lines(self, rendering: Rendering) -> list[dict[str, str]]:
-        """Of what was made here; else of what is kept, at the scale that does most."""
+        """Read what was made here, else what is kept at the largest scale."""
         name = rendering.files[0].name
         kept = (read_lines(KEPT / scale / rendering.paper / name) for scale in reversed(self.params.scales))
         return next((lines for lines in (rendering.lines(), *kept) if lines), [])
 
     def _settle(self, part: Part, rendering: Rendering, lines: list[dict[str, str]]) -> None:
-        """By which scale its numbers were made, and whether params.yaml would make the same now."""
+        """Set the part's scale and data, and its state: made, kept, or outdated."""
         if not lines:
             return
         part.scale = next((each["scale"] for each in lines if each["scale"]), self.params.scale)
@@ -179,7 +179,7 @@ class Shelf:
         part.command += f" --config scale={part.scale}"
 
     def _why(self, part: Part, rendering: Rendering) -> str:
-        """What it waits for, at its scale."""
+        """Count what is missing at the part's scale."""
         graph = self.graph_of(part.scale or self.params.scale)
         if graph is None:
             return f"params.yaml has no scale {part.scale} any more"
