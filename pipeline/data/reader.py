@@ -80,10 +80,8 @@ def members(tar: bytes) -> Iterator[dict[str, Any]]:
     """As webdataset's tar_file_iterator, but views of verified bytes (docs/decisions.md, Shards)."""
     contents, at = memoryview(tar), 0
     while at + 512 <= len(tar) and tar[at]:
-        name, size = (
-            tar[at : at + 100].partition(b"\0")[0].decode("latin-1"),
-            int(tar[at + 124 : at + 135], 8),
-        )
+        name = tar[at : at + 100].partition(b"\0")[0].decode("latin-1")
+        size = int(tar[at + 124 : at + 135], 8)
         key, dot, extension = name.partition(".")
         if tar[at + 156] not in PLAIN or size < 0 or not (key and dot and name.isascii()) or "/" in name:
             raise ValueError(f"{key[:40]!r}.{extension[:40]!r} of {size} bytes is no plain file")
