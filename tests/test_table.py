@@ -178,14 +178,14 @@ def test_a_cell_under_no_column_is_refused():
     [
         ("finetune.voc2007-imagenet-ful.crops10", "did you mean 'voc2007-imagenet-full'"),
         ("finetune.voc2007-imagenet-full.crops1", "did you mean 'crops10'"),
-        ("finetun.voc2007-imagenet-full.crops10", "STAGE.RUN.PROTOCOL is wanted"),
-        ("voc2007", "STAGE.RUN.PROTOCOL is wanted"),
+        ("finetun.voc2007-imagenet-full.crops10", "expected STAGE.RUN.PROTOCOL"),
+        ("voc2007", "expected STAGE.RUN.PROTOCOL"),
     ],
 )
 def test_a_table_that_names_no_run_is_refused_at_the_door(monkeypatch, of, said):
     layout = Table(title="", columns={"mAP": "%"}, rows={"a": {"mAP": Cell(of=of, metric="map")}})
     paper = papers.Paper(title="", authors="", year=2016, where="", tables={"table9": layout})
-    monkeypatch.setattr(papers, "papers", lambda: {"dong2016": paper})
+    monkeypatch.setattr("pipeline.papers.references.papers", lambda: {"dong2016": paper})
     with pytest.raises(ValueError, match=said):
         papers.check(load())
 

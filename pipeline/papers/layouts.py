@@ -1,0 +1,58 @@
+"""The tables that papers print: their cells, and the measurements that answer them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.config.typed import nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One printed number, and our measurement of it."""
+
+    paper: float | None = None  # None: not printed, or illegible
+    spread: float | None = None  # its printed deviation
+    of: str | None = None  # stage.run.protocol
+    less: str | None = None  # another, whose metric is subtracted: the cell is a difference
+    metric: str | None = None
+    # substitute: our measurement, without all of the paper's data
+    state: Literal["cited", "withdrawn", "substitute"] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.of is None) != (self.state in ("cited", "withdrawn")):
+            raise ValueError("a cell has either 'of' (a measurement of ours) or 'state' (cited, withdrawn)")
+        if (self.of is None) != (self.metric is None):
+            raise ValueError("'of' and 'metric' go together")
+        if self.less is not None and self.of is None:
+            raise ValueError("'less' is subtracted from 'of', which is missing")
+
+    def labels(self) -> list[str]:
+        """The measurements that the cell shows."""
+        return [label for label in (self.of, self.less) if label is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    title: str
+    note: str = ""
+    columns: dict[str, str]  # column -> its unit
+    rows: dict[str, dict[str, Cell]]
+
+    def __post_init__(self) -> None:
+        for row, cells in self.rows.items():
+            for column in cells:
+                if column not in self.columns:
+                    raise ValueError(
+                        f"row {row!r} has the column {column!r}; {nearest(column, self.columns)}"
+                    )
+
+    def cells(self) -> list[tuple[str, str, Cell]]:
+        return [(row, column, cell) for row, cells in self.rows.items() for column, cell in cells.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architectures:
+    """A table of networks, layer by layer, as runs build them."""
+
+    title: str
+    networks: dict[str, str]  # as the table names it -> stage.run

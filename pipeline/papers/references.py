@@ -1,0 +1,76 @@
+"""Which tables, figures and claims use which measurement, and that params.yaml has each."""
+
+from collections.abc import Iterator
+
+from pipeline.config.params import Params
+from pipeline.config.runs import STAGES
+from pipeline.config.typed import nearest
+from pipeline.papers.reading import papers
+
+
+def uses() -> Iterator[tuple[str, str, str]]:
+    """Each use of a measurement: (paper, its table, figure or claim, stage.run.protocol)."""
+    for paper, facts in papers().items():
+        for table, layout in facts.tables.items():
+            for _, _, cell in layout.cells():
+                for label in cell.labels():
+                    yield paper, table, label
+        for kind in (facts.figures, facts.claims):
+            for name, shown in kind.items():
+                for label in shown.labels():
+                    yield paper, name, label
+
+
+def check(params: Params) -> None:
+    """Refuse a cell, figure or claim whose run or protocol params.yaml lacks."""
+    for paper, name, label in uses():
+        _check_measurement(params, label, f"papers/{paper}.yaml: {name}")
+    for paper, facts in papers().items():
+        for name, shown in facts.architectures.items():
+            for label in shown.networks.values():
+                stage, _, run = label.partition(".")
+                if stage not in STAGES or run not in params.runs(stage):
+                    known = [f"{stage}.{run}" for stage in STAGES for run in params.runs(stage)]
+                    raise ValueError(f"papers/{paper}.yaml: {name} names {label!r}; {nearest(label, known)}")
+
+
+def _check_measurement(params: Params, label: str, where: str) -> None:
+    parts = label.split(".")
+    if len(parts) != 3 or parts[0] not in STAGES:
+        raise ValueError(
+            f"{where} names {label!r}; expected STAGE.RUN.PROTOCOL, with a stage of {', '.join(STAGES)}"
+        )
+    stage, name, protocol = parts
+    runs = params.runs(stage)
+    if name not in runs:
+        raise ValueError(f"{where} names {stage}.{name}; {nearest(name, runs)}")
+    if protocol not in runs[name].evaluate:
+        raise ValueError(
+            f"{where} names {label}, which {stage}.{name} does not list under 'evaluate'; "
+            f"{nearest(protocol, runs[name].evaluate)}"
+        )
+
+
+def places(label: str) -> dict[str, str]:
+    """The tables that show a measurement: dong2016/table6 -> number and name of its row, and its column."""
+    found: dict[str, list[str]] = {}
+    for paper, facts in papers().items():
+        for table, layout in facts.tables.items():
+            for number, (row, cells) in enumerate(layout.rows.items(), 1):
+                columns = [column for column, cell in cells.items() if label in cell.labels()]
+                if columns:
+                    found.setdefault(f"{paper}/{table}", []).append(
+                        f"{number:02} {row}: {', '.join(columns)}"
+                    )
+    return {table: "; ".join(rows) for table, rows in found.items()}
+
+
+def used_by(label: str) -> dict[str, str]:
+    """The papers, tables and figures that show a run, as tags."""
+    users = [(paper, name) for paper, name, of in uses() if of == label or of.startswith(label + ".")]
+    if not users:
+        return {}
+    return {
+        "paper": ", ".join(dict.fromkeys(paper for paper, _ in users)),
+        "tables": ", ".join(dict.fromkeys(f"{paper}/{name}" for paper, name in users)),
+    }
