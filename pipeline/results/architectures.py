@@ -4,7 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipeline.datasets import SOURCES
-from pipeline.papers import Architectures, find, numbered, target
+from pipeline.papers import find, numbered, target
+from pipeline.papers.layouts import Architectures
 from pipeline.results.tables import grid
 from pipeline.system.files import write_lines, write_text
 from pipeline.work.graph import Graph
