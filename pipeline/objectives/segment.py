@@ -10,14 +10,13 @@ from pipeline.data.batches import Batch
 from pipeline.data.images import Images
 from pipeline.data.manifest import Manifest
 from pipeline.data.views import central_crops, whole_images
+from pipeline.datasets import VOID
 from pipeline.measures import metrics
 from pipeline.models import dong
 from pipeline.objectives.inputs import seen
 from pipeline.objectives.networks import autoencoder
 from pipeline.objectives.objective import Objective
 from pipeline.work.identity import Measurement
-
-VOID = 255  # pixels of a mask that belong to no class
 
 
 def build(spec: Run, manifest: Manifest) -> nn.Module:
