@@ -1,9 +1,12 @@
 """Drawings of networks show what their code runs."""
 
+import json
+
 import pytest
 
 from pipeline.config.reading import load
 from pipeline.results.drawings.network import traced
+from pipeline.results.figures import figure
 from pipeline.work.graph import Graph
 
 
@@ -48,3 +51,14 @@ def test_a_layer_of_a_stack_is_decoded_by_itself(paper):
 def test_shortcuts_between_blocks_are_refused(paper):
     with pytest.raises(ValueError, match=r"dong2017-wide-adam has shortcuts between blocks"):
         traced(paper.training("pretrain", "dong2017-wide-adam", 0))
+
+
+def test_a_figure_of_networks_needs_no_training(workplace):
+    figure(Graph(load()), "zhao2016/figure1")
+    made = json.loads((workplace / "results/zhao2016/figure1.json").read_text())
+    assert made["caption"].endswith("Ours: as built at scale smoke; numbers are channels, and sides of maps.")
+    assert [each.split("/")[:3] for each in made["runs"].split()] == [
+        ["smoke", "finetune", "mnist-1000-swwae"],
+        ["smoke", "finetune", "stl10-swwae"],
+    ]
+    assert (workplace / "results/zhao2016/figure1.png").stat().st_size > 10_000

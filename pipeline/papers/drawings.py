@@ -74,6 +74,13 @@ class Decoded:
     lines: dict[str, dict[str, str]]  # line -> layer -> stage.run.protocol
 
 
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Networks layer by layer, with their shortcuts and switches; they are built, not trained."""
+
+    networks: dict[str, str]  # as the figure names it -> stage.run
+
+
 DRAWINGS = {
     "curves": Curves,
     "bars": Bars,
@@ -83,6 +90,7 @@ DRAWINGS = {
     "responses": Responses,
     "layers": Layers,
     "decoded": Decoded,
+    "networks": Networks,
 }
 
 

@@ -26,8 +26,9 @@ def check(params: Params) -> None:
     for paper, name, label in uses():
         _check_measurement(params, label, f"papers/{paper}.yaml: {name}")
     for paper, facts in papers().items():
-        for name, shown in facts.architectures.items():
-            for label in shown.networks.values():
+        drawn = {name: figure.draw.options for name, figure in facts.figures.items()}
+        for name, shown in {**facts.architectures, **drawn}.items():
+            for label in getattr(shown, "networks", {}).values():
                 stage, _, run = label.partition(".")
                 if stage not in STAGES or run not in params.runs(stage):
                     known = [f"{stage}.{run}" for stage in STAGES for run in params.runs(stage)]

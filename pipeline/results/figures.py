@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure, find, numbered, target
-from pipeline.results.drawings import dong, masci, swwae, zhang
+from pipeline.results.drawings import dong, masci, network, swwae, zhang
 from pipeline.results.frame import by_pipeline, from_files, measured
 from pipeline.results.tables import names
 from pipeline.system.files import write_text, write_whole
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement
+from pipeline.work.identity import Measurement, Training
 
 # Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
@@ -46,22 +46,30 @@ def figure(graph: Graph, name: str) -> None:
     write_text(path.with_suffix(".json"), json.dumps(beside, indent=1) + "\n")
 
 
-def runs_behind(graph: Graph, wanted: Figure) -> dict[tuple[str, ...], list[Measurement]]:
-    """Map the figure, which has no lines, to its measurements."""
-    return {(): [each for label in wanted.labels() for each in graph.measurements(label)]}
+def runs_behind(graph: Graph, wanted: Figure) -> dict[tuple[str, ...], list[Measurement | Training]]:
+    """Map the figure, which has no lines, to its measurements, or the trainings that build its networks."""
+    measurements = [each for label in wanted.labels() for each in graph.measurements(label)]
+    return {(): [*measurements, *built(graph, wanted).values()]}
+
+
+def built(graph: Graph, wanted: Figure) -> dict[str, Training]:
+    """The networks that a figure draws without a measurement."""
+    networks = getattr(wanted.draw.options, "networks", {})
+    named = {name: label.split(".") for name, label in networks.items()}
+    return {name: graph.training(stage, run, 0) for name, (stage, run) in named.items()}
 
 
 def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
+    head = f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
+    if built(graph, wanted):
+        return f"{head}Ours: as built at scale {graph.params.scale}; numbers are channels, and sides of maps."
     shown = [graph.measurement(label, 0) for label in wanted.labels()]
     data = ", ".join(sorted({each.shards.shown for each in shown}))
     seeds = sorted({graph.pipelines(label) for label in wanted.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     bands = ", bands one standard deviation" if wanted.draw.name in BANDED else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
-    return (
-        f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
-        f"Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
-    )
+    return f"{head}Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
 
 
 def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
@@ -178,4 +186,5 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
     "responses": swwae.responses,
     "layers": dong.layers,
     "decoded": zhang.decoded,
+    "networks": lambda graph, wanted: network.draw(built(graph, wanted)),
 }
