@@ -523,7 +523,7 @@ def test_a_missing_file_of_weights_says_what_to_put_where(ready):
     with pytest.raises(ValueError, match=r"vgg16-397923af.pth is missing; put torchvision's VGG-16 there"):
         learn(Graph(load()), "pretrain", "vgg", 0)
     torch.save({"features.0.weight": torch.zeros(1)}, "vgg16-397923af.pth")
-    with pytest.raises(ValueError, match="is not of the network's shape; torchvision's vgg16 goes with"):
+    with pytest.raises(ValueError, match="differ from the network in shape; torchvision's vgg16 needs"):
         learn(Graph(load()), "pretrain", "vgg", 0)
 
 

@@ -1,1 +1,1 @@
-"""Encoders, and what is put on them: one file per paper."""
+"""Encoders, decoders and heads: one file per paper."""

@@ -1,6 +1,6 @@
-"""dong2016 and dong2017: symmetrically connected auto-encoders, and what else grows on their encoders.
+"""dong2016 and dong2017: symmetrically connected auto-encoders, and networks on their encoders.
 
-A model's parts are its children (`encoder`, `decoder`, `output`, `head`): saved and loaded by these names.
+The parts of a model are its children (`encoder`, `decoder`, `output`, `head`), saved and loaded by name.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from pipeline.models.layers import Conv
 
 
 def block(channels: int, layers: int) -> list[Conv]:
-    """Some convolutions, the last of which halves the resolution."""
+    """`layers` convolutions; the last one halves the resolution."""
     return [Conv(channels)] * (layers - 1) + [Conv(channels, stride=2)] if layers else []
 
 
@@ -23,7 +23,7 @@ def network_1(*, n: int, m: Sequence[int]) -> list[Conv]:
 
 
 def network_2(*, n: int) -> list[Conv]:
-    """For PASCAL VOC: VGG-16's 13 convolutions at n = 64, none of its pooling; dong2017's Network-3."""
+    """For PASCAL VOC (dong2017's Network-3): at n = 64, VGG-16's 13 convolutions without its pooling."""
     return block(n, 2) + block(2 * n, 2) + block(4 * n, 3) + block(8 * n, 3) + block(8 * n, 3)
 
 
@@ -50,7 +50,7 @@ def input_output(depth: int) -> Pairs:
 
 
 def full(depth: int) -> Pairs:
-    """Every 2 convolutional layers, and input to output; the last layer has no partner."""
+    """A shortcut every 2 convolutional layers, and from input to output; the last encoder layer has none."""
     return [(layer, depth - layer) for layer in range(0, depth, 2)]
 
 
@@ -60,8 +60,8 @@ SHORTCUTS: dict[str, Callable[[int], Pairs]] = {"none": none, "input_output": in
 class Encoder(nn.Module):
     """A chain of convolutions.
 
-    `activation` says what a layer's map is: `post`, its output; `pre` (dong2017, figure 1b), what enters its
-    BatchNorm and ReLU, so that signals are added before they are activated. Nothing else differs.
+    `activation` selects the map that shortcuts carry: `post`, a layer's output; `pre` (dong2017, figure 1b),
+    the input of its BatchNorm and ReLU, so that maps are added before activation. Nothing else differs.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.network, self.channels, self.eps, self.activation = network, channels, eps, activation
         widths = [channels, *(layer.channels for layer in network)]
-        self.convs = nn.ModuleList(  # no biases: BatchNorm would take them off again
+        self.convs = nn.ModuleList(  # no biases: BatchNorm would subtract them
             nn.Conv2d(width, layer.channels, layer.kernel, layer.stride, layer.kernel // 2, bias=False)
             for width, layer in zip(widths, network, strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(layer.channels, eps=eps) for layer in network)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Every layer's map; the last one's is its output in either manner."""
+        """The map of every layer; of the last one always the output."""
         maps = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             before = conv(x)
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
         return x
 
     def activated(self, x: Tensor) -> list[Tensor]:
-        """Every layer's output, after its ReLU, in either manner."""
+        """The output of every layer after its ReLU, for both values of `activation`."""
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = relu(norm(conv(x)), inplace=True)
@@ -104,7 +104,7 @@ class Encoder(nn.Module):
         return outputs
 
     def side(self, side: int) -> int:
-        """The side of the last map, for images of this side."""
+        """The side of the last map for images of this side."""
         for layer in self.network:
             side = layer.side(side)
         return side
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The encoder's mirror in transposed convolutions, up to the shape of its first map.
 
-    The last transposed convolution, back to an image, is not among them: a segmentation replaces it.
+    The transposed convolution that outputs the image is not part of it: the Segmenter has another last layer.
     """
 
     def __init__(self, encoder: Encoder, *, shortcuts: str) -> None:
@@ -133,7 +133,7 @@ class Decoder(nn.Module):
         y, ends = maps[-1], {layer for _, layer in self.pairs}
         steps = zip(self.convs, self.norms, maps[-2::-1], strict=True)
         for number, (conv, norm, mirror) in enumerate(steps, start=1):
-            # 29 -> 15 -> 8 -> 4 on the way down, but 4 -> 7 on the way up unless the size is asked for
+            # the encoder takes sides 29 -> 15 -> 8 -> 4; without output_size the decoder would take 4 -> 7
             y = conv(y, output_size=mirror.shape[-2:])
             assert y.shape == mirror.shape
             if number not in ends:
@@ -167,7 +167,7 @@ class AutoEncoder(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Global average pooling or the whole last map, hidden layers if any, and one output a class."""
+    """Global average pooling or the whole last map, optional hidden layers, one output per class."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class Head(nn.Sequential):
         dropout: float,
     ) -> None:
         if dropout and not hidden:
-            raise ValueError(f"dropout is {dropout} in a head without hidden layers: set it to 0, or add one")
+            raise ValueError(f"dropout is {dropout} in a head without hidden layers: set it to 0 or add one")
         inputs = encoder.network[-1].channels * (1 if pool else encoder.side(side) ** 2)
         layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool else [nn.Flatten()]
         for width in hidden:
@@ -209,9 +209,9 @@ class Classifier(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """The auto-encoder with a convolution of `classes` filters for its last layer: (N, C, H, W) logits.
+    """The auto-encoder with a convolution of `classes` filters as its last layer: logits (N, C, H, W).
 
-    The input is not added to them: it has three colours, they have one channel a class.
+    The input is not added to the logits: it has three channels, they have one per class.
     """
 
     def __init__(self, autoencoder: AutoEncoder, *, classes: int) -> None:

@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer, without running it."""
+"""Count parameters and FLOPs of a network, layer by layer, on torch's meta device."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,16 +17,16 @@ class Layer:
     name: str
     output: tuple[int, ...]  # (C, H, W) of a map, (C,) of a vector
     parameters: int
-    flops: int  # of one image's forward pass, 2 for each multiply-add
+    flops: int  # of one image's forward pass; a multiply-add counts 2
 
 
 def count(module: nn.Module, *, side: int, channels: int) -> list[Layer]:
-    """The layers that have parameters or do multiplications, in the order in which they run.
+    """List the layers with parameters or FLOPs, in execution order.
 
-    A backward pass costs twice as much, less what the first layer would spend on its input's gradient.
+    A backward pass costs twice a forward pass, minus the first layer's input gradient, which nobody needs.
     """
     rows: dict[str, Layer] = {}
-    began: list[list[int]] = []  # of each module under way: FLOPs when it began, FLOPs of its children
+    began: list[list[int]] = []  # for each running module: FLOPs when it began, FLOPs of its children
     counter = FlopCounterMode(display=False)
 
     def enter(owner: nn.Module, inputs: Any) -> None:
@@ -37,12 +37,12 @@ def count(module: nn.Module, *, side: int, channels: int) -> list[Layer]:
         total = counter.get_total_flops() - start
         if began:
             began[-1][1] += total
-        own, parameters = total - children, sum(p.numel() for p in owner.parameters(recurse=False))
+        flops, parameters = total - children, sum(p.numel() for p in owner.parameters(recurse=False))
         if name in rows:
-            rows[name].flops += own // IMAGES
-        elif own or parameters:
+            rows[name].flops += flops // IMAGES
+        elif flops or parameters:
             shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-            rows[name] = Layer(name, shape, parameters, own // IMAGES)
+            rows[name] = Layer(name, shape, parameters, flops // IMAGES)
 
     hooks = [
         hook

@@ -1,4 +1,4 @@
-"""The layers that networks are lists of, and how their weights begin."""
+"""Layers that several networks share, and the initialisation of weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution, and the BatchNorm and ReLU after it, as a network lists them."""
+    """An entry in a network's list of layers: a convolution with its BatchNorm and ReLU."""
 
     channels: int
     stride: int = 1
     kernel: int = 3
 
     def side(self, side: int) -> int:
-        """The side of its output, for padding by half the (odd) kernel."""
+        """The side of the output, for an odd kernel and padding kernel // 2."""
         return -(-side // self.stride)
 
 
 class Combinator(nn.Module):
-    """g(z~, u) = (z~ - mu(u)) v(u) + mu(u) of the ladder network, with ten numbers a channel."""
+    """g(z~, u) = (z~ - mu(u)) v(u) + mu(u) of the ladder network, with ten parameters per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Combinator(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """mu(u) = u and v(u) = 0: at first what comes from above goes down as it is."""
+        """mu(u) = u and v(u) = 0: an untrained combinator returns u."""
         self.a.zero_()
         self.a[[1, 3, 6]] = 1.0
 
@@ -43,8 +43,8 @@ class Combinator(nn.Module):
         return (lateral - mean) * variance + mean
 
 
-# torch reads a weight as (out, in, k, k). A transposed convolution's is (in, out, k, k), so what reaches one
-# of its outputs, the fan-in of He et al., is the "fan_out" of torch. Xavier takes the mean of both.
+# torch assumes weights of shape (out, in, k, k). A transposed convolution's are (in, out, k, k), so its
+# fan-in, as He et al. define it, is torch's "fan_out". Xavier averages both.
 def gaussian(weight: Tensor, *, transposed: bool, generator: Generator) -> None:
     nn.init.normal_(weight, 0.0, 0.01, generator=generator)  # dong2016, section 3.4
 
@@ -64,8 +64,8 @@ INITS: dict[str, Callable[..., None]] = {"gaussian": gaussian, "he": he, "xavier
 
 @torch.no_grad()
 def initialise(module: nn.Module, name: str, *, generator: Generator) -> None:
-    """Draw every weight anew; biases are 0, BatchNorm is the identity, a combinator lets pass."""
-    assert generator.device.type == "cpu", "the same weights on every device"
+    """Draw every weight; set biases to 0; reset BatchNorm and combinators to the identity."""
+    assert generator.device.type == "cpu", "draw on the CPU: the weights must not depend on the device"
     for owner in module.modules():
         if isinstance(owner, _BatchNorm | Combinator):
             owner.reset_parameters()
@@ -80,7 +80,7 @@ def initialise(module: nn.Module, name: str, *, generator: Generator) -> None:
 
 
 class Classifier(nn.Module):
-    """A head on an encoder, both made already."""
+    """An encoder and a head."""
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()

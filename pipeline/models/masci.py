@@ -1,4 +1,4 @@
-"""masci2011: a stack of convolutional auto-encoders (CAEs), and the network that it is the beginning of."""
+"""masci2011: a stack of convolutional auto-encoders (CAEs), and the CNN that it initialises."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d, max_pool2d
 
-CODES_BYTES = 1 << 30  # layer 3's inputs of all images fit (0.6 to 0.8 GB), not layer 2's (3.2 to 3.7 GB)
+CODES_BYTES = 1 << 30  # inputs of layer 3 for all images fit (0.6 to 0.8 GB), of layer 2 not (3.2 to 3.7 GB)
 
 
 class ScaledTanh(nn.Module):
@@ -32,12 +32,12 @@ class Bias(nn.Module):
 
 
 def pooled(h: Tensor, size: int) -> Tensor:
-    """The greatest value of each region; those at the right and lower edges may be cut."""
+    """Max-pool; regions at the right and lower edges may be smaller."""
     return max_pool2d(h, size, ceil_mode=True) if size > 1 else h
 
 
 def erased(h: Tensor, size: int) -> Tensor:
-    """0 wherever a region's greatest value is not: one place a region stays, of equal ones the first."""
+    """Set all but the maximum of each region to 0; of equal maxima, keep the first."""
     if size == 1:
         return h
     _, places = max_pool2d(h.detach(), size, ceil_mode=True, return_indices=True)
@@ -46,10 +46,10 @@ def erased(h: Tensor, size: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Layers of h = sigma(x * W + b), each max-pooled; layers are counted from 1.
+    """Max-pooled layers h = sigma(x * W + b), counted from 1.
 
-    A valid convolution makes a smaller map of its input, which a full one decodes to the input's size; with
-    `full` it is the other way about. The two differ by their padding, which is one number in both directions.
+    Layers encode by a valid convolution (the map shrinks) and decode by a full one (to the input's size);
+    `full` swaps the two. They differ only in padding, and one padding serves both directions.
     """
 
     def __init__(
@@ -79,19 +79,18 @@ class Encoder(nn.Module):
         return self.layer(number).kernel_size[0] - 1 if self.full else 0
 
     def code(self, x: Tensor, layer: int) -> Tensor:
-        """h^k = sigma(x * W^k + b^k), one bias a map."""
+        """h^k = sigma(x * W^k + b^k), one bias per map."""
         return self.activation(self.layer(layer)(x))
 
     def decode(self, h: Tensor, layer: int) -> Tensor:
-        """Sum over k of h^k * ~W^k, with the very weights of the code.
+        """Sum over k of h^k * ~W^k, with the weights of the code (tied weights).
 
-        A transposed convolution spreads each h over the pixels that it was computed from, by the weights that
-        it was computed with: that is a convolution whose kernels are turned over in both dimensions, ~W.
+        ~W is W flipped in both dimensions: convolving with ~W is the transposed convolution with W.
         """
         return conv_transpose2d(h, self.layer(layer).weight, padding=self.padding(layer))
 
     def below(self, x: Tensor, layer: int) -> Tensor:
-        """What a layer gets: the pooled codes of those below it."""
+        """The input of a layer: the pooled codes of the layer below."""
         for number in range(1, layer):
             x = pooled(self.code(x, number), self.pools[number - 1])
         return x
@@ -100,42 +99,42 @@ class Encoder(nn.Module):
         return self.below(x, len(self.convs) + 1)
 
     def side(self, side: int) -> int:
-        """The side of the last map, for images of this side."""
-        wanted = side
+        """The side of the last map for images of this side."""
+        image_side = side
         for number, pool in enumerate(self.pools, start=1):
             side += 2 * self.padding(number) - self.layer(number).kernel_size[0] + 1
             if side < 1:
                 raise ValueError(
-                    f"images of {wanted} x {wanted} pixels are used up by the network's convolutions; "
-                    "larger ones are wanted, or smaller kernels"
+                    f"{image_side} x {image_side} pixels are too few for the network's convolutions; "
+                    "use larger images or smaller kernels"
                 )
             side = -(-side // pool)
         return side
 
 
 class Codes:
-    """The input of a layer above frozen ones, by image: computed once, then read from memory."""
+    """Cache the input of a layer above frozen layers, by image."""
 
     def __init__(self, images: int) -> None:
         self.known = torch.zeros(images, dtype=torch.bool)
-        self.kept: Tensor | None = None  # (images, H, W, C): a batch of it is channels-last
+        self.kept: Tensor | None = None  # (images, H, W, C), so that a batch of it is channels-last
 
     def of(self, index: Tensor, below: Callable[[], Tensor]) -> Tensor:
-        """The codes of these images; `below` computes those of the whole batch where any is missing."""
+        """The codes of these images; if one is missing, `below` computes those of the whole batch."""
         if self.kept is not None and self.known[index].all():
             return self.kept[index.to(self.kept.device)].permute(0, 3, 1, 2)
         codes = below()
         if codes[0].nbytes * len(self.known) <= CODES_BYTES:
-            last = codes.permute(0, 2, 3, 1)
+            channels_last = codes.permute(0, 2, 3, 1)
             if self.kept is None:
-                self.kept = last.new_empty(len(self.known), *last.shape[1:])
-            self.kept[index.to(last.device)] = last
+                self.kept = channels_last.new_empty(len(self.known), *channels_last.shape[1:])
+            self.kept[index.to(channels_last.device)] = channels_last
             self.known[index] = True
         return codes
 
 
 class AutoEncoder(nn.Module):
-    """The CAE of one layer: y = sigma(sum over k of h^k * ~W^k + c), h with all but its maxima erased."""
+    """The CAE of one layer: y = sigma(sum over k of h^k * ~W^k + c), h with all but its maxima set to 0."""
 
     def __init__(self, encoder: Encoder, *, layer: int, codes: Codes | None = None) -> None:
         super().__init__()
@@ -144,7 +143,7 @@ class AutoEncoder(nn.Module):
 
     @torch.no_grad()
     def input(self, x: Tensor, index: Tensor) -> Tensor:
-        """What the layer gets of clean images, by their numbers in the split."""
+        """The layer's input for clean images; `index` is their numbers in the split."""
         if self.codes is None:
             return self.encoder.below(x, self.layer)
         return self.codes.of(index, lambda: self.encoder.below(x, self.layer))
@@ -155,7 +154,7 @@ class AutoEncoder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The CNN of the stack's topology: fully connected layers on its last maps, one output a class."""
+    """The CNN of the stack's topology: fully connected layers on its last maps, one output per class."""
 
     def __init__(self, encoder: Encoder, *, classes: int, side: int, hidden: Sequence[int]) -> None:
         super().__init__()

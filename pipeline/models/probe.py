@@ -1,15 +1,15 @@
-"""dong2017, figure 3: what each layer of an encoder still tells of an image's class, and of the image."""
+"""dong2017, figure 3: predict the class and restore the image from each layer of an encoder."""
 
 from torch import Size, Tensor, nn
 from torch.nn.functional import relu
 
 from pipeline.models.dong import Encoder
 
-DEPTH = 3  # transposed convolutions: not said; as many as CIFAR's network halves an image
+DEPTH = 3  # transposed convolutions; the paper gives no number: CIFAR's network halves an image 3 times
 
 
 class Restorer(nn.Module):
-    """A stack of transposed convolutions; the last double the side, as often as it was halved."""
+    """A stack of transposed convolutions; the last `halvings` of them double the side."""
 
     def __init__(self, inputs: int, hidden: int, *, channels: int, halvings: int, eps: float) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Restorer(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(hidden, eps=eps) for _ in range(DEPTH - 1))
 
     def forward(self, h: Tensor, sizes: list[Size]) -> Tensor:
-        """`sizes`: of the encoder's maps on the way back to the image."""
+        """`sizes` of the encoder's maps, in order from the layer back to the image."""
         way = [h.shape[-2:]] * (DEPTH - len(sizes)) + sizes
         for conv, norm, size in zip(self.convs, self.norms, way, strict=False):
             h = relu(norm(conv(h, output_size=size)), inplace=True)
@@ -30,21 +30,21 @@ class Restorer(nn.Module):
 
 
 def parameters(inputs: int, hidden: int, channels: int) -> int:
-    """Of a Restorer: weights, BatchNorms, and the biases of the image."""
+    """The number of a Restorer's parameters: weights, BatchNorms, and biases of the last layer."""
     return 9 * (inputs * hidden + (DEPTH - 2) * hidden**2 + hidden * channels) + 4 * hidden + channels
 
 
 def hidden_widths(inputs: list[int], channels: int) -> list[int]:
-    """For each layer, so that its stack has about as many parameters as the deepest one's."""
-    wanted = parameters(inputs[-1], max(1, inputs[0] // 4), channels)  # how many is not said
+    """Choose widths so that every layer's Restorer has about as many parameters as the deepest one's."""
+    target = parameters(inputs[-1], max(1, inputs[0] // 4), channels)  # the paper gives no number
     return [
-        min(range(1, max(inputs) + 1), key=lambda hidden: abs(parameters(own, hidden, channels) - wanted))
-        for own in inputs
+        min(range(1, max(inputs) + 1), key=lambda hidden: abs(parameters(width, hidden, channels) - target))
+        for width in inputs
     ]
 
 
 class Probes(nn.Module):
-    """A softmax regression and a Restorer on each layer of an encoder that is to be frozen."""
+    """A softmax regression and a Restorer on each layer of a frozen encoder."""
 
     def __init__(self, encoder: Encoder, *, classes: int, side: int) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ class Probes(nn.Module):
         sides, halvings = [side], []
         for layer in encoder.network:
             sides.append(layer.side(sides[-1]))
-            halvings.append(sum(each.stride == 2 for each in encoder.network[: len(sides) - 1]))
+            halvings.append(sum(below.stride == 2 for below in encoder.network[: len(sides) - 1]))
         if halvings[-1] > DEPTH:
             raise ValueError(
-                f"the network halves an image {halvings[-1]} times; its probes double at most {DEPTH}"
+                f"the network halves an image {halvings[-1]} times; its probes undo at most {DEPTH}"
             )
         inputs = [layer.channels for layer in encoder.network]
         self.softmaxes = nn.ModuleList(
-            nn.Linear(width * own**2, classes) for width, own in zip(inputs, sides[1:], strict=True)
+            nn.Linear(width * map_side**2, classes) for width, map_side in zip(inputs, sides[1:], strict=True)
         )
         self.restorers = nn.ModuleList(
             Restorer(width, hidden, channels=encoder.channels, halvings=times, eps=encoder.eps)
@@ -70,12 +70,12 @@ class Probes(nn.Module):
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """For each layer, logits (N, K) and restored images (N, C, H, W)."""
-        found, last = [], x
+        outputs, below = [], x
         way: list[Size] = []
         probes = zip(self.encoder.network, self.softmaxes, self.restorers, strict=True)
         for h, (layer, softmax, restorer) in zip(self.encoder.activated(x), probes, strict=True):
             if layer.stride == 2:
-                way.insert(0, last.shape[-2:])
-            found.append((softmax(h.flatten(1)), restorer(h, way)))
-            last = h
-        return found
+                way.insert(0, below.shape[-2:])
+            outputs.append((softmax(h.flatten(1)), restorer(h, way)))
+            below = h
+        return outputs

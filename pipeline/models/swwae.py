@@ -1,7 +1,7 @@
-"""zhao2016: stacked what-where auto-encoders, from the paper's own notation of a network.
+"""zhao2016: stacked what-where auto-encoders, built from the paper's layer notation.
 
-A model's parts are its children (`encoder`, `head`, `decoder`), drawn in this order: the encoder and the head
-begin as those of the plain convnet.
+The parts of a model are its children (`encoder`, `head`, `decoder`), initialised in this order, so that
+encoder and head start with the weights of the plain convnet.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ from pipeline.config.layer_notation import Conv, Full, Layer, Pool
 from pipeline.models.layers import Classifier
 
 
-# torch's own max-pooling adds up its gradients in no fixed order on a GPU, and its unpooling refuses to run
-# deterministically anywhere; what is taken from its places, and put back there, is the same to the bit
+# torch's max-pooling sums gradients in no fixed order on a GPU, and its unpooling has no deterministic
+# implementation; gather and scatter by the pooling's indices are deterministic to the bit
 def hard_pool(x: Tensor, size: int, *, beta: float) -> tuple[Tensor, Tensor]:
-    """The maximum of each region, and where it was, as a place among all values of the map."""
+    """The maximum of each region, and its index among all values of the map."""
     places = max_pool2d(x.detach(), size, ceil_mode=True, return_indices=True)[1]
     channels = torch.arange(x.shape[1], device=x.device).view(-1, 1, 1)
     where = flat(places * x.shape[1] + channels)
@@ -30,7 +30,7 @@ def hard_unpool(what: Tensor, where: Tensor, size: int, shape: Sequence[int]) ->
 
 
 def flat(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, H * W * C), without a copy where channels come last in memory, as they do here."""
+    """(N, C, H, W) -> (N, H * W * C), without a copy, since x is channels-last in memory."""
     return x.permute(0, 2, 3, 1).flatten(1)
 
 
@@ -39,7 +39,7 @@ def maps_of(values: Tensor, channels: int, shape: Sequence[int]) -> Tensor:
 
 
 def windows(x: Tensor, size: int, *, outside: float) -> Tensor:
-    """(N, C, H, W) -> (N, C, h, w, size²): the regions; those at the right and lower edges are filled up."""
+    """(N, C, H, W) -> (N, C, h, w, size²): regions, padded at the right and lower edges."""
     h, w = (-(-side // size) for side in x.shape[-2:])
     if (h * size, w * size) != x.shape[-2:]:
         x = pad(x, (0, w * size - x.shape[-1], 0, h * size - x.shape[-2]), value=outside)
@@ -47,7 +47,7 @@ def windows(x: Tensor, size: int, *, outside: float) -> Tensor:
 
 
 def joined(regions: Tensor, size: int, shape: Sequence[int]) -> Tensor:
-    """What `windows` took apart, as (N, C, *shape)."""
+    """Undo `windows`: (N, C, h, w, size²) -> (N, C, *shape)."""
     n, c, h, w, _ = regions.shape
     x = regions.unflatten(-1, (size, size)).transpose(3, 4).reshape(n, c, h * size, w * size)
     return x[..., : shape[0], : shape[1]]
@@ -55,7 +55,7 @@ def joined(regions: Tensor, size: int, shape: Sequence[int]) -> Tensor:
 
 def soft_pool(x: Tensor, size: int, *, beta: float) -> tuple[Tensor, Tensor]:
     """Equations 3 and 4: `where` is (N, C, h, w, 2), x and y from -1 to 1 over the region."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))  # bfloat16 knows no place to a pixel
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # bfloat16 cannot resolve a position to a pixel
     z = windows(x, size, outside=0)
     weight = windows(beta * x, size, outside=-torch.inf).softmax(dim=-1)
     place = torch.linspace(-1, 1, size, device=z.device, dtype=z.dtype)
@@ -64,7 +64,7 @@ def soft_pool(x: Tensor, size: int, *, beta: float) -> tuple[Tensor, Tensor]:
 
 
 def soft_unpool(what: Tensor, where: Tensor, size: int, shape: Sequence[int]) -> Tensor:
-    """Shared among the four pixels around `where`, as bilinear interpolation weighs them."""
+    """Spread `what` over the four pixels around `where`, weighted as in bilinear interpolation."""
     at = (where + 1) / 2 * (size - 1)
     pixel = torch.arange(size, device=what.device, dtype=what.dtype)
     columns, rows = ((1 - (at[..., i, None] - pixel).abs()).clamp(min=0) for i in (0, 1))
@@ -73,7 +73,7 @@ def soft_unpool(what: Tensor, where: Tensor, size: int, shape: Sequence[int]) ->
 
 
 def upsample(what: Tensor, where: Tensor, size: int, shape: Sequence[int]) -> Tensor:
-    """`what` on all of its region, for comparison: `where` is not looked at."""
+    """Fill each region with its `what` and ignore `where`: the baseline."""
     up = what.repeat_interleave(size, dim=-1).repeat_interleave(size, dim=-2)
     return up[..., : shape[0], : shape[1]]
 
@@ -86,7 +86,7 @@ POOLINGS: dict[str, tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Te
 
 
 class Encoder(nn.Module):
-    """Convolutions with ReLU, and pooling that tells `what` from `where`."""
+    """Convolutions with ReLU, and pooling that separates `what` from `where`."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The image and every layer's map; and every pooling's `where`."""
+        """The image and the map of every layer; and the `where` of every pooling."""
         maps, wheres, steps = [x], [], zip(self.convs, self.norms, strict=True)
         pool = POOLINGS[self.pooling][0]
         for layer in self.layers:
@@ -128,23 +128,23 @@ class Encoder(nn.Module):
         return self.maps(x)[0][-1]
 
     def hidden(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The convolutions' maps among all of them."""
-        return [each for each, layer in zip(maps[1:], self.layers, strict=True) if isinstance(layer, Conv)]
+        """Select the maps of convolutions from the result of `maps`."""
+        return [x for x, layer in zip(maps[1:], self.layers, strict=True) if isinstance(layer, Conv)]
 
     def side(self, side: int) -> int:
-        """The side of the last map, for images of this side."""
+        """The side of the last map for images of this side."""
         for layer in self.layers:
             side = -(-side // layer.size) if isinstance(layer, Pool) else side
         return side
 
 
 def norm(channels: int, eps: float | None) -> nn.Module:
-    """BatchNorm, for the networks that have it."""
+    """BatchNorm, or the identity for networks without it."""
     return nn.Identity() if eps is None else nn.BatchNorm2d(channels, eps=eps)
 
 
 class Decoder(nn.Module):
-    """The encoder's mirror; a ReLU after every convolution but the last, which draws the image."""
+    """The encoder's mirror; a ReLU after every convolution but the last, which outputs the image."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Decoder(nn.Module):
         self.norms.append(nn.Identity())
 
     def forward(self, maps: Sequence[Tensor], wheres: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """What each of the encoder's convolutions saw, and what is made of it here; the image comes last."""
+        """Pairs of an encoder convolution's input and its reconstruction; the image comes last."""
         y, pairs, unpool = maps[-1], [], POOLINGS[self.pooling][1]
         steps, places = zip(self.convs, self.norms, strict=True), iter(wheres[::-1])
         for layer, below in zip(self.layers, maps[-2::-1], strict=True):
@@ -175,7 +175,7 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Fully connected layers on the last map, each behind dropout, a ReLU between them."""
+    """Fully connected layers on the last map, each after dropout, with ReLUs between them."""
 
     def __init__(self, layers: Sequence[Layer], encoder: Encoder, *, side: int, dropout: float) -> None:
         inputs, parts = encoder.widths[-1] * encoder.side(side) ** 2, list[nn.Module]([nn.Flatten()])
@@ -187,7 +187,7 @@ class Head(nn.Sequential):
 
 
 class AutoEncoder(Classifier):
-    """The convnet with its mirror."""
+    """The convnet with a decoder that mirrors its encoder."""
 
     encoder: Encoder
 

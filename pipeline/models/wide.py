@@ -1,7 +1,7 @@
-"""dong2017, supplement C: a wide residual network as the encoder, with symmetric shortcuts besides its own.
+"""dong2017, supplement C: a wide residual network as the encoder, with symmetric shortcuts added.
 
-Its layers are the first convolution and the blocks. A block has two convolutions, so that a shortcut from
-each block to its mirror is one "every 2 convolutional layers"; all are in the pre-activation manner.
+A layer is the first convolution or a block. A block has two convolutions, so that a shortcut from each block
+to its mirror is one "every 2 convolutional layers". BatchNorm and ReLU precede convolutions (pre-activation).
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch.nn.functional import relu
 from pipeline.models.dong import SHORTCUTS, Pairs
 from pipeline.models.layers import Conv
 
-FIRST = 16  # channels of the first convolution, however wide the groups are
+FIRST = 16  # channels of the first convolution, for groups of any width
 
 
 def every_block(depth: int) -> Pairs:
@@ -20,7 +20,7 @@ def every_block(depth: int) -> Pairs:
 
 
 class Block(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))), by a convolution of 1 x 1 around where the shape changes."""
+    """x + conv(relu(norm(conv(relu(norm(x)))))), with a 1 x 1 convolution for x if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, eps: float, up: bool = False) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
             for group in range(3)
             for block in range(blocks)
         ]
-        self.network = [Conv(FIRST), *groups]  # each block by its output
+        self.network = [Conv(FIRST), *groups]  # a block is listed by its output
         self.first = nn.Conv2d(channels, FIRST, 3, padding=1, bias=False)
         self.blocks = nn.ModuleList(
             Block(below.channels, layer.channels, stride=layer.stride, eps=eps)
@@ -60,7 +60,7 @@ class Encoder(nn.Module):
         self.norm = nn.BatchNorm2d(groups[-1].channels, eps=eps)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What enters each layer's successor; the last is activated."""
+        """The output of every layer; only the last one passes BatchNorm and ReLU."""
         maps = [self.first(x)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         return self.maps(x)[-1]
 
     def side(self, side: int) -> int:
-        """The side of the last map, for images of this side."""
+        """The side of the last map for images of this side."""
         for layer in self.network:
             side = layer.side(side)
         return side

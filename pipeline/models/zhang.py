@@ -1,4 +1,4 @@
-"""zhang2016: networks whose macro-layers are decoded again; their parts: encoder, head, decoders, lateral."""
+"""zhang2016: classifiers with decoding pathways; their parts are encoder, head, decoders, lateral."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,28 +28,28 @@ class Conv:
 
 @dataclass(frozen=True)
 class Macro:
-    """Convolutions, each with a ReLU, then max-pooling at every second place, or none."""
+    """Convolutions, each with a ReLU, then max-pooling with stride 2, or none."""
 
     convs: tuple[Conv, ...]
-    pool: int = 0  # the side of its window
-    mirror: tuple[Conv, ...] = ()  # what the decoder mirrors, where it is not the convolutions themselves
+    pool: int = 0  # side of the pooling window; 0: no pooling
+    mirror: tuple[Conv, ...] = ()  # what the decoder mirrors in place of `convs`
 
 
 def vgg(n: int) -> list[Macro]:
-    """Simonyan and Zisserman's model D: 16 layers with the three of the head."""
+    """Simonyan and Zisserman's model D (VGG-16): 13 convolutions; the head has the other three layers."""
     channels, depths = (n, 2 * n, 4 * n, 8 * n, 8 * n), (2, 2, 3, 3, 3)
     return [Macro((Conv(width),) * depth, pool=2) for width, depth in zip(channels, depths, strict=True)]
 
 
 def alexnet(n: int) -> list[Macro]:
-    """Krizhevsky et al.'s, without its normalisation of local responses; a macro-layer is one layer."""
+    """Krizhevsky et al.'s network without local response normalisation; a macro-layer is one layer."""
 
-    def even(width: float) -> int:  # a half for each of the two groups
+    def even(width: float) -> int:  # divisible between the two groups
         return 2 * max(1, round(width / 2))
 
     first, second, third = even(n), even(n * 8 / 3), even(n * 4)
-    # An 11x11 window at every fourth place is a 5x5 one and a 4x4 one, each at every second: "three
-    # deconvolutional layers to inverse conv1"; their kernels are not said.
+    # "three deconvolutional layers to inverse conv1", whose kernels the paper does not give: a 5x5 and a 4x4
+    # convolution of stride 2 have the receptive field and the stride of one 11x11 convolution of stride 4.
     mirror = (Conv(first), Conv(first, 5, 2, 0), Conv(first, 4, 2, 0))
     return [
         Macro((Conv(first, 11, 4, 0),), pool=3, mirror=mirror),
@@ -64,7 +64,7 @@ NETWORKS: dict[str, Callable[[int], list[Macro]]] = {"vgg": vgg, "alexnet": alex
 
 
 class Switch(NamedTuple):
-    """Of a pooling: where it took each value from, None without one; and the (h, w) of what it got."""
+    """The indices of a pooling's maxima, None without pooling; and the (h, w) of its input."""
 
     where: Tensor | None
     shape: Shape
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
     def maps(
         self, x: Tensor, disturb: Callable[[Tensor], Tensor] = unchanged
     ) -> tuple[list[Tensor], list[Switch]]:
-        """a_0 = x and each macro-layer's output, `disturb`ed before the next sees it; and the switches."""
+        """a_0 = x and the output of each macro-layer, all passed through `disturb`; and the switches."""
         maps, switches = [disturb(x)], []
         for macro, layers in zip(self.macros, self.layers, strict=True):
             assert isinstance(layers, nn.ModuleList)
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         return self.maps(x)[0][-1]
 
     def side(self, side: int) -> int:
-        """The side of the last map, for images of this side."""
+        """The side of the last map for images of this side."""
         for macro in self.macros:
             for conv in macro.convs:
                 side = conv.side(side)
@@ -121,17 +121,17 @@ class Encoder(nn.Module):
 
 
 def chained(inputs: int, convs: Sequence[Conv]) -> Iterator[tuple[int, Conv]]:
-    """Each convolution with the channels that it gets."""
+    """Pairs of a convolution's input channels and the convolution."""
     return zip([inputs, *(conv.channels for conv in convs)], convs, strict=False)
 
 
 def known(where: Tensor, shape: Shape) -> Tensor:
-    """The places that max-pooling took its values from."""
+    """The indices of the maxima."""
     return where
 
 
 def fixed(where: Tensor, shape: Shape) -> Tensor:
-    """The bottom-right of each 2x2, which is the middle of an overlapping 3x3; or what of it lies inside."""
+    """The bottom right of each 2x2 window, which is the middle of an overlapping 3x3, clamped to the map."""
     rows, columns = (
         (2 * torch.arange(size, device=where.device) + 1).clamp(max=whole - 1)
         for size, whole in zip(where.shape[-2:], shape, strict=True)
@@ -145,8 +145,8 @@ SWITCHES: dict[str, Callable[[Tensor, Shape], Tensor]] = {"known": known, "fixed
 def unpool(x: Tensor, where: Tensor, shape: Shape) -> Tensor:
     """Put each value at its switch, 0 elsewhere: (N, C, h, w) -> (N, C, *shape).
 
-    Of windows that overlap, two may have one switch: the greater value stays. The order of the writing
-    never counts, so that it is deterministic.
+    Overlapping windows may share a switch: the greater value stays, so that the order of writes does
+    not change the result.
     """
     empty = x.new_zeros(*x.shape[:2], shape[0] * shape[1])
     full = empty.scatter_reduce(2, where.flatten(2), x.flatten(2), "amax", include_self=False)
@@ -167,16 +167,16 @@ class Head(nn.Sequential):
         super().__init__(*units, nn.Linear(self.widths[-2], classes))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What each inner-product layer gives to the next, and the scores."""
-        found = []
+        """The output of each hidden layer after dropout, and the scores."""
+        outputs = []
         for layer in self:
             x = layer(x)
             if isinstance(layer, nn.Dropout):
-                found.append(x)
-        return [*found, x]
+                outputs.append(x)
+        return [*outputs, x]
 
     def everywhere(self, x: Tensor) -> Tensor:
-        """The same weights as convolutions, their scores averaged over all places."""
+        """Apply the weights as convolutions and average the scores over all positions."""
         shape = self.shape
         for layer in self:
             if isinstance(layer, nn.Linear):
@@ -195,9 +195,9 @@ class Classifier(Plain):
 
 
 class Decoders(nn.ModuleList):
-    """The macro-layers mirrored, the image's first; then the inner-product layers, where they are decoded.
+    """Mirrors of the macro-layers, from the image up; then of the inner-product layers that are decoded.
 
-    A ReLU follows every layer but the image's last.
+    A ReLU follows every layer but the one that outputs the image.
     """
 
     def __init__(self, encoder: Encoder, head: Head, *, levels: int) -> None:
@@ -216,7 +216,7 @@ class Decoders(nn.ModuleList):
         super().__init__([*layers, *products][:levels])
 
     def down(self, level: int, y: Tensor, where: Tensor | None, pooled: Shape, image: Shape) -> Tensor:
-        """From a_level, counted from 1, to a_(level - 1), of side `image`; `pooled` is what pooling got."""
+        """Decode a_level (from 1) to a_(level - 1), of size `image`; `pooled` is the size before pooling."""
         layers = self[level - 1]
         if isinstance(layers, nn.Linear):
             y = relu(layers(y))
@@ -235,7 +235,7 @@ class Decoders(nn.ModuleList):
 
 
 class Augmented(Classifier):
-    """The classifier with decoding pathways; unless `stacked`, each starts from the encoder's own map."""
+    """The classifier with decoding pathways; unless `stacked`, each level decodes the encoder's map."""
 
     def __init__(
         self, encoder: Encoder, head: Head, *, levels: int, top: int, switches: str, stacked: bool
@@ -245,7 +245,7 @@ class Augmented(Classifier):
         self.top, self.switch, self.stacked = top, SWITCHES[switches], stacked
 
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Switch]]:
-        """All that is decoded, the inner-product layers' where they are."""
+        """The maps that are decoded, with those of the inner-product layers if need be; and the switches."""
         maps, switches = self.encoder.maps(x)
         if len(self.decoders) > len(switches):
             maps += self.head.maps(maps[-1])
@@ -261,27 +261,27 @@ class Augmented(Classifier):
         )
 
     def restored(self, maps: list[Tensor], switches: list[Switch]) -> list[Tensor]:
-        """What is made of a_0, ..., a_(top - 1) again."""
-        y, found = maps[self.top], []
+        """Reconstructions of a_0, ..., a_(top - 1)."""
+        y, reconstructions = maps[self.top], []
         for level in range(self.top, 0, -1):
             y = self.down(level, y if self.stacked else maps[level], maps, switches)
-            found.append(y)
-        return found[::-1]
+            reconstructions.append(y)
+        return reconstructions[::-1]
 
     def paths(self, x: Tensor, *generators: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """The activations, what is made of them again, and what the head classifies."""
+        """The activations, their reconstructions, and the input of the head."""
         maps, switches = self.maps(x)
         return maps, self.restored(maps, switches), maps[len(switches)]
 
 
 def deviation(a: Tensor) -> Tensor:
-    """Of each image's map (N, 1, 1, 1), which no BatchNorm makes 1 here."""
+    """Standard deviation of each image's map (N, 1, 1, 1): no BatchNorm here makes it 1."""
     return a.detach().std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
 
 
 class Ladder(Augmented):
-    """Rasmus et al. 2015, as Figure 3 draws it: a noisy encoder of the same weights is classified and
-    decoded, each of its maps merged with what comes from above; the targets are the clean maps."""
+    """Rasmus et al. 2015, as in Figure 3: a noisy pass through the encoder is classified and decoded, each of
+    its maps merged with the decoded map above; the targets are the maps of a clean pass."""
 
     def __init__(self, encoder: Encoder, head: Head, *, noise: float, **decoding) -> None:
         super().__init__(encoder, head, stacked=True, **decoding)
@@ -290,9 +290,9 @@ class Ladder(Augmented):
 
     def paths(self, x: Tensor, *generators: Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
         def noisy(a: Tensor) -> Tensor:
-            """By one generator for all images, or by one for each."""
+            """Add noise from one generator for the batch, or from one per image."""
             parts = zip(a.chunk(len(generators)), generators, strict=True)
-            drawn = [torch.randn(part.shape, generator=each, device=a.device) for part, each in parts]
+            drawn = [torch.randn(part.shape, generator=source, device=a.device) for part, source in parts]
             return a + self.noise * deviation(a) * torch.cat(drawn).to(a.dtype)
 
         def merged(level: int, above: Tensor) -> Tensor:
@@ -301,15 +301,15 @@ class Ladder(Augmented):
 
         clean = self.encoder.maps(x)[0]
         maps, switches = self.encoder.maps(x, noisy)
-        y, found = merged(len(switches), maps[-1]), []
+        y, reconstructions = merged(len(switches), maps[-1]), []
         for level in range(len(switches), 0, -1):
             y = merged(level - 1, self.down(level, y, maps, switches))
-            found.append(y)
-        return clean, found[::-1], maps[-1]
+            reconstructions.append(y)
+        return clean, reconstructions[::-1], maps[-1]
 
 
 def caffe(error: Tensor) -> Tensor:
-    """The sum of squares over 2N, for which the paper's weights are given."""
+    """The sum of squares over 2N, Caffe's Euclidean loss: the paper's loss weights refer to it."""
     return error.square().sum() / (2 * len(error))
 
 
@@ -321,26 +321,26 @@ NORMS: dict[str, Callable[[Tensor], Tensor]] = {"caffe": caffe, "mean": mean}
 
 
 def mean_weight(weight: float, shape: Sequence[int]) -> float:
-    """The weight of a mean-squared error that equals this weight of Caffe's, for maps (C, H, W)."""
+    """Convert a weight of Caffe's loss to that of the mean squared error, for maps (C, H, W)."""
     return weight * torch.Size(shape).numel() / 2
 
 
-# What torchvision's networks see: (RGB / 255 - mean) / std.
+# torchvision's networks take (RGB / 255 - mean) / std.
 TORCHVISION = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def from_torchvision(
     tensors: dict[str, Tensor], model: Classifier, *, mean: Tensor, std: Tensor
 ) -> dict[str, Tensor]:
-    """torchvision's VGG-16, whose layers stand in the same order, under our names; its first layer becomes
-    one of images with this mean and deviation, of the 0-255 scale, taken away."""
-    own = model.state_dict()
-    if [tuple(each.shape) for each in own.values()] != [tuple(each.shape) for each in tensors.values()]:
+    """Rename the tensors of torchvision's VGG-16, whose layers have the same order as ours, and fold our
+    normalisation by `mean` and `std` (0-255 scale) into its first layer."""
+    ours = model.state_dict()
+    if [tuple(x.shape) for x in ours.values()] != [tuple(x.shape) for x in tensors.values()]:
         raise ValueError(
-            "it is not of the network's shape; torchvision's vgg16 goes with network.vgg.n 64, hidden "
-            "[4096, 4096], 1000 classes and crop 224"
+            "its tensors differ from the network in shape; torchvision's vgg16 needs network.vgg.n 64, "
+            "hidden [4096, 4096], 1000 classes and crop 224"
         )
-    named = dict(zip(own, tensors.values(), strict=True))
+    named = dict(zip(ours, tensors.values(), strict=True))
     weight, bias = list(named)[:2]
     theirs = {name: 255 * torch.tensor(values) for name, values in TORCHVISION.items()}
     shift = (mean.flatten() - theirs["mean"]) / theirs["std"]
