@@ -47,7 +47,7 @@ def test_the_parts_of_a_batch_are_the_batch(ranks):
 
 
 def test_a_batch_with_fewer_images_than_processes_is_refused():
-    with pytest.raises(ValueError, match="a batch of 2 has no part for each of 3 processes"):
+    with pytest.raises(ValueError, match="a batch of 2 is too small for 3 processes"):
         part(2, rank=0, ranks=3)
 
 
@@ -103,7 +103,7 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
     assert run.returncode == 1
     assert not ready.weights.exists()
     assert f"pretrain {FULL}: process 0 of 2 lost the others" in said
-    assert "the same command goes on from the last checkpoint" in said
+    assert "the same command resumes from the last checkpoint" in said
 
     said = command(sys.executable, *SHARED, folder=workplace).stderr
     assert "goes on at step" in said

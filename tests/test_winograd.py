@@ -166,7 +166,7 @@ def test_how_it_is_computed_follows_from_the_hardware(monkeypatch):
     with pytest.raises(ValueError, match="engine.convolution: winograd is for a CPU in fp32; set auto"):
         chosen(precision="bf16", convolution="winograd")
     monkeypatch.setattr("pipeline.compute.engine.library", lambda: None)
-    with pytest.raises(ValueError, match="here can compile it; set auto or torch"):
+    with pytest.raises(ValueError, match="cannot compile winograd.cpp; set auto or torch"):
         chosen(convolution="winograd")
 
 

@@ -1,4 +1,4 @@
-"""Which device a process computes on: of several GPUs, one that nobody else on this machine has taken."""
+"""Choose the device: of several GPUs, one that no other process on this machine has locked."""
 
 import ctypes
 import os
@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 
 from pipeline.compute import distributed
 
-COMPILER = os.environ.get("CXX", "g++")  # for what is compiled for this very CPU
+COMPILER = os.environ.get("CXX", "g++")  # compiles for this machine's CPU
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of <malloc.h>
-_held: list[FileLock] = []  # until the process ends, however it ends
+_held: list[FileLock] = []  # the system releases them when the process ends, even by a kill
 
 
 @cache
@@ -26,12 +26,12 @@ def device_at_hand() -> torch.device:
         number = untaken(
             [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
         )
-    torch.cuda.set_device(number)  # or every process would open a context on the first GPU, too
+    torch.cuda.set_device(number)  # or every process would open a context on the first GPU as well
     return torch.device("cuda", number)
 
 
 def untaken(names: list[str]) -> int:
-    """The first that is free, and then is not; where all are taken, any."""
+    """Lock the first free GPU and return its number; if none is free, share one."""
     for number, name in enumerate(names):
         lock = FileLock(Path(tempfile.gettempdir()) / f"training-on-{name}.lock")
         try:
@@ -44,10 +44,10 @@ def untaken(names: list[str]) -> int:
 
 
 def prepare(threads: int) -> None:
-    """Set up this process: threads, fp32 that is fp32, memory that is reused.
+    """Set up this process: threads, fp32 without TF32, reuse of freed memory.
 
-    cuDNN would round what fp32 convolutions read to TF32. glibc gives each large block back to the system
-    and takes it again page by page: two thirds of the time that a batch of photographs takes.
+    cuDNN would round the inputs of fp32 convolutions to TF32. glibc returns large blocks to the system and
+    faults them in again page by page: two thirds of the time of a batch of photographs.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -1,7 +1,7 @@
-"""Several processes that share one training: each learns from its own part of every batch (torchrun).
+"""Data-parallel training under torchrun: each process computes one part of every batch.
 
-What comes out is, but for rounding, what one process makes of the whole batches: gradients and BatchNorm's
-statistics are those of the whole batch. `torch.nn.SyncBatchNorm` would do the latter on GPUs alone.
+Gradients and BatchNorm statistics are those of the whole batch, so that the weights equal those of a single
+process up to rounding. `torch.nn.SyncBatchNorm` runs on GPUs only.
 """
 
 import os
@@ -12,15 +12,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-RANK = int(os.environ.get("RANK", 0))  # as torchrun says
+RANK = int(os.environ.get("RANK", 0))  # set by torchrun
 RANKS = int(os.environ.get("WORLD_SIZE", 1))
-FIRST = RANK == 0  # who writes, and tells
-LOCAL = int(os.environ.get("LOCAL_RANK", 0))  # on this machine
+FIRST = RANK == 0  # this process writes files and reports
+LOCAL = int(os.environ.get("LOCAL_RANK", 0))  # rank on this machine
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Meet the others; where one of them is lost, say so."""
+    """Join the process group; report a lost process in one line."""
     if RANKS == 1:
         yield
         return
@@ -32,23 +32,23 @@ def joined(device: torch.device) -> Iterator[None]:
             raise
         raise ValueError(
             f"process {RANK} of {RANKS} lost the others ({str(error).splitlines()[-1][:120]}); "
-            "the same command goes on from the last checkpoint"
+            "the same command resumes from the last checkpoint"
         ) from None
     finally:
         dist.destroy_process_group()
 
 
 def part(count: int, *, rank: int = RANK, ranks: int = RANKS) -> slice:
-    """Which of so many are this process's own."""
+    """The slice of `count` images that this process computes."""
     if count < ranks:
         raise ValueError(
-            f"a batch of {count} has no part for each of {ranks} processes; fewer, or a larger batch"
+            f"a batch of {count} is too small for {ranks} processes; start fewer, or raise the batch"
         )
     return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
 
 def synced(model: nn.Module) -> nn.Module:
-    """The model, its BatchNorm layers with the statistics of the whole batch."""
+    """Make BatchNorm layers use the statistics of the whole batch."""
     if RANKS > 1:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -57,7 +57,7 @@ def synced(model: nn.Module) -> nn.Module:
 
 
 class Summed(torch.autograd.Function):
-    """Over all processes; so is its gradient, since each of them has used the sum."""
+    """Sum x over all processes. The gradient is summed too, since every process uses the sum."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
@@ -95,11 +95,11 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def shared(loss: Tensor, parameters: list[nn.Parameter], share: float, *, stop: bool) -> tuple[Tensor, bool]:
-    """After a backward pass of one's own part: the whole batch's gradients and loss; does anybody stop?"""
+    """Reduce gradients and loss to the whole batch; return the loss, and whether any process stops."""
     if RANKS == 1:
         return loss, stop
     for parameter in parameters:
         if parameter.grad is not None:
             total(parameter.grad.mul_(share))
-    told = total(torch.stack([loss.float() * share, torch.tensor(float(stop), device=loss.device)]))
-    return told[0], bool(told[1])
+    sums = total(torch.stack([loss.float() * share, torch.tensor(float(stop), device=loss.device)]))
+    return sums[0], bool(sums[1])

@@ -1,4 +1,4 @@
-"""How the work is done: by what the hardware does natively and how long a run is, unless params.yaml says."""
+"""Resolve the settings of `engine` that are `auto`, by the hardware and by the length of a run."""
 
 import shutil
 
@@ -11,7 +11,7 @@ from pipeline.compute.winograd import library
 from pipeline.config.params import Engine
 from pipeline.config.runs import Run
 
-COMPILED_FROM = 2000  # steps
+COMPILED_FROM = 2000  # steps; shorter runs do not win back the compilation
 
 
 def precision(engine: Engine, device: torch.device) -> str:
@@ -24,12 +24,12 @@ def precision(engine: Engine, device: torch.device) -> str:
 
 
 def on_device(engine: Engine, device: torch.device) -> bool:
-    """Whether a set that is held whole lies on the device, and not beside it."""
+    """Whether a data set that is held in memory lies on the device rather than the host."""
     return device.type == "cuda" if engine.images == "auto" else engine.images == "device"
 
 
 def compiles(engine: Engine, device: torch.device, spec: Run, steps: int) -> bool:
-    """Whether torch compiles the network: half a minute or more, which is won back by long runs alone."""
+    """Whether torch compiles the network: half a minute or more, which only long runs win back."""
     if spec.objective.options.in_parts:
         return False
     if engine.compile != "auto":
@@ -39,22 +39,22 @@ def compiles(engine: Engine, device: torch.device, spec: Run, steps: int) -> boo
 
 
 def compiled(model: nn.Module, device: torch.device) -> None:
-    """Have it compiled when it is called first; layers that draw go on drawing as they do without."""
+    """Compile the model at its first call; fallback_random lets dropout draw as it does uncompiled."""
     import torch._inductor.config as inductor
 
     if device.type == "cpu" and shutil.which(COMPILER) is None:
-        raise ValueError(f"engine.compile: no {COMPILER} is here; install it, or set engine.compile: never")
+        raise ValueError(f"engine.compile: no {COMPILER} installed; install it or set engine.compile: never")
     inductor.fallback_random = True
     model.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
 
 
 def by_winograd(engine: Engine, device: torch.device) -> bool:
-    """Whether winograd.cpp computes what it can of the convolutions: where it is faster than torch."""
-    fits, wanted = device.type == "cpu" and precision(engine, device) == "fp32", engine.convolution
-    if wanted == "auto":
-        return fits and torch.backends.cpu.get_cpu_capability() == "AVX2"  # not with AVX-512
-    if wanted == "winograd" and not fits:
+    """Whether winograd.cpp computes the convolutions that it suits; `auto`: where it is faster than torch."""
+    possible, choice = device.type == "cpu" and precision(engine, device) == "fp32", engine.convolution
+    if choice == "auto":
+        return possible and torch.backends.cpu.get_cpu_capability() == "AVX2"  # not with AVX-512
+    if choice == "winograd" and not possible:
         raise ValueError("engine.convolution: winograd is for a CPU in fp32; set auto or torch")
-    if wanted == "winograd" and library() is None:
-        raise ValueError(f"engine.convolution: no {COMPILER} here can compile it; set auto or torch")
-    return wanted == "winograd"
+    if choice == "winograd" and library() is None:
+        raise ValueError(f"engine.convolution: {COMPILER} cannot compile winograd.cpp; set auto or torch")
+    return choice == "winograd"

@@ -7,11 +7,11 @@ from torch import Generator, Tensor
 
 
 def chance(*numbers: int | str) -> int:
-    """A seed that follows from who is drawing, and for what."""
+    """Hash a run's seed, a step or image, and a purpose to one seed."""
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
 
 
 def generators(indices: Tensor, device: torch.device, *, seed: int, purpose: str) -> list[Generator]:
-    """One for each image, so that what is drawn for it does not depend on what is measured beside it."""
+    """One generator per image, so that its draws do not depend on the other images of its batch."""
     seeds = [chance(seed, index, purpose) for index in indices.tolist()]
-    return [Generator(device).manual_seed(each) for each in seeds]
+    return [Generator(device).manual_seed(image_seed) for image_seed in seeds]

@@ -1,21 +1,21 @@
-// Convolutions by 3 x 3 weights in fp32, channels last, after Winograd (Lavin and Gray, 2016). With
+// 3 x 3 convolutions in fp32, channels-last, by Winograd's F(2 x 2, 3 x 3) (Lavin and Gray, 2016). With
 //
 //          1  0 -1  0          1    0    0
 //     B' = 0  1  1  0     G = 1/2  1/2  1/2     A' = 1  1  1  0
 //          0 -1  1  0         1/2 -1/2  1/2          0  1 -1 -1
 //          0  1  0 -1          0    0    1
 //
-// a tile of 2 x 2 outputs is A' [sum over channels of (G w G') * (B' x B)] A, where * goes place by place of a tile of
-// 4 x 4: 16 products for a pair of channels, where there were 36. The gradient of w is
-// G' [sum over tiles of (A dy A') * (B' x B)] G. So either is a product of matrices for each of 16 places. What G does
-// is done by the caller, once for all tiles.
+// a tile of 2 x 2 outputs is A' [sum over channels of (G w G') * (B' x B)] A, where * multiplies 4 x 4 tiles element by
+// element: 16 products per pair of channels in place of 36. The gradient of w is
+// G' [sum over tiles of (A dy A') * (B' x B)] G. Both are one matrix product for each of the 16 elements. The caller
+// applies G, once for all tiles.
 #include <algorithm>
 #include <vector>
 
-constexpr long group = 16;               // channels side by side
-constexpr long some = 4;                 // rows of them that are summed at a time, in registers
+constexpr long group = 16;               // channels that are adjacent in memory
+constexpr long row_block = 4;            // rows of a group that are summed in registers at a time
 constexpr long fast_memory = 256 << 10;  // bytes
-constexpr long few = 24;                 // tiles; what they sum for a group stays in the first cache
+constexpr long tile_block = 24;          // tiles whose sums for a group stay in the L1 cache
 typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
 
 static lanes& at(float* place) { return *(lanes*)place; }
@@ -27,13 +27,13 @@ struct Map {
 
 struct Layer {
   long images, pad;
-  Map wide, narrow;  // x, before it is padded; y
+  Map wide, narrow;  // x before padding; y
   long down() const { return (narrow.height + 1) / 2; }
   long beside() const { return (narrow.width + 1) / 2; }
   long tiles() const { return images * down() * beside(); }
 };
 
-// Where each of the side x side pixels of some tiles lies; `nowhere` beyond the edges.
+// The address of each of the side x side pixels of `count` tiles; `nowhere` beyond the edges.
 template <int side, typename number>
 static void find(number** pixels, number* map, number* nowhere, const Map& size, long pad, const Layer& layer,
                  long first, long count) {
@@ -51,7 +51,7 @@ static void find(number** pixels, number* map, number* nowhere, const Map& size,
   }
 }
 
-// B' x B of a tile, its 16 places so far apart.
+// B' x B of a tile; its 16 elements are written `apart` floats from one another.
 static void spread_wide(float* to, long apart, const float* const* x, long channels) {
   for (long c = 0; c < channels; c += 8, to += 8) {
     lanes d[4][4];
@@ -68,7 +68,7 @@ static void spread_wide(float* to, long apart, const float* const* x, long chann
   }
 }
 
-// A dy A' of a tile, its groups of channels so far aside.
+// A dy A' of a tile; elements are `apart` floats from one another, groups of channels `aside`.
 static void spread_narrow(float* to, long apart, long aside, const float* const* dy, long channels) {
   for (long c = 0; c < channels; c += 8) {
     lanes d[4][2];
@@ -86,7 +86,7 @@ static void spread_narrow(float* to, long apart, long aside, const float* const*
   }
 }
 
-// A' m A of a tile, for the group of channels from c on.
+// A' m A of a tile, for the group of channels that begins at c.
 static void gather(float* const* y, long c, const float* m, long apart) {
   for (int half = 0; half < 2; half++, c += 8, m += 8) {
     lanes d[2][4];
@@ -102,26 +102,26 @@ static void gather(float* const* y, long c, const float* m, long apart) {
   }
 }
 
-// sums[r][16] = the sum over k of a[r * down + k * along] * b[k][16], added to what is there if asked.
+// sums[r][16] = the sum over k of a[r * down + k * along] * b[k][16], added to the values in `sums` if `add`.
 template <bool add>
 static void multiply(float* sums, const float* a, long down, long along, const float* b, long count) {
-  lanes sum[some][2];
-  for (int r = 0; r < some; r++)
+  lanes sum[row_block][2];
+  for (int r = 0; r < row_block; r++)
     for (int half = 0; half < 2; half++) sum[r][half] = add ? at(sums + r * group + 8 * half) : lanes{};
   for (long k = 0; k < count; k++, a += along, b += group) {
     lanes left = at(b), right = at(b + 8);
-    asm("" : "+x"(left), "+x"(right));  // in registers, not read anew for each
-    for (int r = 0; r < some; r++) sum[r][0] += a[r * down] * left, sum[r][1] += a[r * down] * right;
+    asm("" : "+x"(left), "+x"(right));  // keep b in registers for all rows
+    for (int r = 0; r < row_block; r++) sum[r][0] += a[r * down] * left, sum[r][1] += a[r * down] * right;
   }
-  for (int r = 0; r < some; r++)
+  for (int r = 0; r < row_block; r++)
     for (int half = 0; half < 2; half++) at(sums + r * group + 8 * half) = sum[r][half];
 }
 
-// y of x and of weights[16][out / 16][in][out % 16], which are G w G'.
+// Convolve x to y; weights[16][out / 16][in][out % 16] are G w G'.
 extern "C" void convolve(const float* x, const float* weights, float* y, Layer layer, long threads) {
   const long in = layer.wide.channels, out = layer.narrow.channels, tiles = layer.tiles();
-  const long most = std::clamp(fast_memory / (64 * in) / some * some, 3 * some, few);
-  const long apart = most * in + group, aside = most * group + group;  // not a power of two
+  const long most = std::clamp(fast_memory / (64 * in) / row_block * row_block, 3 * row_block, tile_block);
+  const long apart = most * in + group, aside = most * group + group;  // no powers of two: rows would share cache sets
 #pragma omp parallel num_threads(threads)
   {
     std::vector<float> spread(16 * apart), sums(16 * aside), zeros(in), unseen(out);
@@ -135,7 +135,7 @@ extern "C" void convolve(const float* x, const float* weights, float* y, Layer l
       for (long t = 0; t < count; t++) spread_wide(&spread[t * in], apart, &from[16 * t], in);
       for (long o = 0; o < out; o += group) {
         for (long p = 0; p < 16; p++)
-          for (long t = 0; t < count; t += some)
+          for (long t = 0; t < count; t += row_block)
             multiply<false>(&sums[p * aside + t * group], &spread[p * apart + t * in], in, 1,
                             weights + (p * out + o) * in, in);
         for (long t = 0; t < count; t++) gather(&to[4 * t], o, &sums[t * group], aside);
@@ -144,10 +144,10 @@ extern "C" void convolve(const float* x, const float* weights, float* y, Layer l
   }
 }
 
-// Adds to sums[part][16][out / 16][in][out % 16] what part of the tiles has; of it G' and G make the gradient.
+// Add the sum over each part of the tiles to sums[part][16][out / 16][in][out % 16]; the caller applies G' and G.
 extern "C" void weight_gradients(const float* x, const float* dy, float* sums, Layer layer, long parts) {
   const long in = layer.wide.channels, out = layer.narrow.channels;
-  const long most = std::max(fast_memory / (64 * (in + out)), few);
+  const long most = std::max(fast_memory / (64 * (in + out)), tile_block);
   const long apart = most * in + group, aside = most * group, beyond = most * out + group;
 #pragma omp parallel for num_threads(parts)
   for (long part = 0; part < parts; part++) {
@@ -164,7 +164,7 @@ extern "C" void weight_gradients(const float* x, const float* dy, float* sums, L
       }
       for (long p = 0; p < 16; p++)
         for (long o = 0; o < out; o += group)
-          for (long i = 0; i < in; i += some)
+          for (long i = 0; i < in; i += row_block)
             multiply<true>(sums + (((part * 16 + p) * out + o) * in) + i * group, &below[p * apart + i], 1, in,
                            &above[p * beyond + o * most], count);
     }

@@ -1,7 +1,7 @@
-"""Convolutions by 3 x 3 weights at stride 1, for CPUs on which torch's own are slow: those without AVX-512.
+"""3 x 3 convolutions of stride 1 for CPUs without AVX-512, on which torch's are slow.
 
-winograd.cpp takes 4 products where torch takes 9, and is as exact. With 64 channels and more the forward pass
-and the gradient of the input have run at 1.5 times torch's rate, that of the weights at more than twice.
+winograd.cpp takes 4 multiplications where torch takes 9, and is as exact. From 64 channels on, the forward
+pass and the input's gradient ran 1.5 times as fast as torch's, the weights' gradient more than twice as fast.
 """
 
 import ctypes
@@ -21,43 +21,43 @@ from pipeline.system.files import COMPILED
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 SWITCHES = "-O3 -march=native -fopenmp -shared -fPIC"
-GROUP = 16  # channels; a layer has whole groups, or keeps torch's own
+GROUP = 16  # channels; a layer without whole groups keeps torch's convolution
 G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
-GG = torch.kron(G, G)  # for both directions of a picture
+GG = torch.kron(G, G)  # for both dimensions of an image
 
 
 class Map(ctypes.Structure):
-    _fields_ = [(each, ctypes.c_long) for each in ("height", "width", "channels")]
+    _fields_ = [(size, ctypes.c_long) for size in ("height", "width", "channels")]
 
 
 class Layer(ctypes.Structure):
-    """Sizes, as winograd.cpp takes them."""
+    """The struct Layer of winograd.cpp."""
 
     _fields_ = [("images", ctypes.c_long), ("pad", ctypes.c_long), ("wide", Map), ("narrow", Map)]
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Compiled for this very processor, in a second; None where nothing here can do that."""
-    with tempfile.TemporaryDirectory() as own:
+    """winograd.cpp, compiled for this CPU in a second; None without a compiler."""
+    with tempfile.TemporaryDirectory() as temporary:
         source = SOURCE.read_bytes()
-        made = Path(os.environ.get(COMPILED, own)) / f"{hashlib.sha256(source).hexdigest()}.so"
-        if not made.exists():
-            part = made.with_suffix(f".{os.getpid()}")
-            words = [COMPILER, *SWITCHES.split(), "-x", "c++", "-", "-o", str(part)]
+        compiled = Path(os.environ.get(COMPILED, temporary)) / f"{hashlib.sha256(source).hexdigest()}.so"
+        if not compiled.exists():
+            partial = compiled.with_suffix(f".{os.getpid()}")
+            words = [COMPILER, *SWITCHES.split(), "-x", "c++", "-", "-o", str(partial)]
             try:
                 subprocess.run(words, input=source, check=True, capture_output=True)
             except (OSError, subprocess.CalledProcessError):
                 return None
-            part.replace(made)
-        found = ctypes.CDLL(str(made))
-    for each in (found.convolve, found.weight_gradients):
-        each.argtypes = [ctypes.c_void_p] * 3 + [Layer, ctypes.c_long]
-    return found
+            partial.replace(compiled)
+        code = ctypes.CDLL(str(compiled))
+    for function in (code.convolve, code.weight_gradients):
+        function.argtypes = [ctypes.c_void_p] * 3 + [Layer, ctypes.c_long]
+    return code
 
 
 def _sizes(x: Tensor, y: Tensor, pad: int) -> Layer:
-    maps = (Map(*each.shape[2:], each.shape[1]) for each in (x, y))
+    maps = (Map(*tensor.shape[2:], tensor.shape[1]) for tensor in (x, y))
     return Layer(len(x), pad, *maps)
 
 
@@ -71,19 +71,19 @@ def convolution(x: Tensor, weight: Tensor, pad: int) -> Tensor:
     )
     grouped = weight.reshape(outputs // GROUP, GROUP, inputs, 9).permute(3, 0, 2, 1)
     spread = GG @ grouped.reshape(9, -1)
-    pointers = (each.data_ptr() for each in (x, spread, y))
+    pointers = (tensor.data_ptr() for tensor in (x, spread, y))
     code.convolve(*pointers, _sizes(x, y, pad), torch.get_num_threads())
     return y
 
 
 def weight_gradient(x: Tensor, dy: Tensor, pad: int) -> Tensor:
-    """What the convolution of x has for its weights where its output has dy."""
+    """The gradient of the weights of a convolution of x, from the gradient dy of its output."""
     code = library()
     assert code is not None
-    x, dy = (each.contiguous(memory_format=torch.channels_last) for each in (x, dy))
+    x, dy = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, dy))
     inputs, outputs, parts = x.shape[1], dy.shape[1], torch.get_num_threads()
     sums = torch.zeros(parts, 16, outputs // GROUP, inputs, GROUP)
-    pointers = (each.data_ptr() for each in (x, dy, sums))
+    pointers = (tensor.data_ptr() for tensor in (x, dy, sums))
     code.weight_gradients(*pointers, _sizes(x, dy, pad), parts)
     ordered = (GG.T @ sums.sum(0).reshape(16, -1)).reshape(3, 3, outputs // GROUP, inputs, GROUP)
     gradient = ordered.permute(2, 4, 0, 1, 3).reshape(outputs, 3, 3, inputs)
@@ -91,7 +91,7 @@ def weight_gradient(x: Tensor, dy: Tensor, pad: int) -> Tensor:
 
 
 def turned(weight: Tensor) -> Tensor:
-    """The weights of the transposed convolution: outputs for inputs, from the last place to the first."""
+    """The weights of the transposed convolution: channels swapped, kernels flipped."""
     return weight.transpose(0, 1).flip(2, 3)
 
 
@@ -133,7 +133,7 @@ OURS = {nn.Conv2d: Conv2d, nn.ConvTranspose2d: ConvTranspose2d}
 
 
 def suits(layer: nn.Module) -> bool:
-    """Whether winograd.cpp can do it."""
+    """Whether winograd.cpp can compute the layer."""
     return (
         type(layer) in OURS
         and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
@@ -148,7 +148,7 @@ def suits(layer: nn.Module) -> bool:
 
 
 def take_over(model: nn.Module) -> None:
-    """Compute every layer that it suits in this way, where it can be compiled."""
+    """Let winograd.cpp compute every layer that it suits, if it compiles here."""
     layers = [layer for layer in model.modules() if suits(layer)]
     if layers and library() is not None:
         for layer in layers:

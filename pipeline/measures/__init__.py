@@ -1,1 +1,1 @@
-"""What a trained run is measured by."""
+"""Metrics of trained runs, and the images that they keep."""

@@ -1,4 +1,4 @@
-"""Images that a measurement keeps to be looked at."""
+"""Images that a measurement saves for inspection."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SEEN = 64  # the least side of a picture that is to be looked at
+SEEN = 64  # pixels, the least side of an image on a sheet
 
 
 def as_pictures(pixels: Tensor) -> np.ndarray:
@@ -14,15 +14,15 @@ def as_pictures(pixels: Tensor) -> np.ndarray:
 
 
 def keep(kept: dict[str, list[np.ndarray]], seen: dict[str, Tensor], keep: int) -> None:
-    """Add these images until there are as many as are kept."""
+    """Add images to `kept` until each name has `keep` of them."""
     left = keep - sum(map(len, next(iter(kept.values()), [])))
     if left > 0:
         for name, pixels in seen.items():
             kept.setdefault(name, []).append(as_pictures(pixels[:left]))
 
 
-def means(found: dict[str, list[Tensor]]) -> dict[str, float]:
-    return {name: float(torch.cat(each).nanmean()) for name, each in found.items() if each}
+def means(values: dict[str, list[Tensor]]) -> dict[str, float]:
+    return {name: float(torch.cat(batches).nanmean()) for name, batches in values.items() if batches}
 
 
 def save_arrays(path: Path, kept: dict[str, np.ndarray]) -> None:
@@ -31,7 +31,7 @@ def save_arrays(path: Path, kept: dict[str, np.ndarray]) -> None:
 
 
 def save_sheet(path: Path, sheets: list[np.ndarray]) -> None:
-    """A row of images for each array (K, H, W, C), in their order; small ones large enough to be seen."""
+    """Save a row of images for each array (K, H, W, C); enlarge small images."""
     from PIL import Image
 
     times = -(-SEEN // sheets[0].shape[1])
