@@ -1,8 +1,8 @@
-"""Corruptions (dong2016, section 3.3): pure functions of a batch and a generator, the one source of chance.
+"""Corruptions (dong2016, section 3.3): pure functions of a batch and a generator, the only source of chance.
 
-Images are (N, C, H, W), 0-centred, in units of the 0-255 scale: so is sigma, and a masked pixel is 0.
-Draws are made in the order N, H, W, C whatever the memory order of x: PyTorch fills only contiguous memory
-fast on a CPU (8 times faster than a channels-last tensor in place), and the layout changes no image.
+Images are (N, C, H, W), centred on 0, in units of the 0-255 scale, and so is sigma; a masked pixel is 0.
+Draws go in the order N, H, W, C for any memory format of x: on a CPU, PyTorch fills contiguous memory
+8 times as fast as a channels-last tensor in place, and no image depends on the format.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 
 def noise(x: Tensor, *, rows: int, columns: int, generator: Generator) -> Tensor:
-    """Standard normal, for each image and channel of x: (N, C, rows, columns), channels-last."""
+    """Standard normal noise for each image and channel of x: (N, C, rows, columns), channels-last."""
     shape = (len(x), rows, columns, x.shape[1])
     return torch.randn(shape, device=x.device, generator=generator).permute(0, 3, 1, 2)
 
@@ -24,35 +24,35 @@ def strengths(x: Tensor, sigma: tuple[float, float], generator: Generator) -> Te
 
 
 def pixel_gaussian(x: Tensor, *, sigma: tuple[float, float], generator: Generator) -> Tensor:
-    """Noise of its own for every pixel, of a strength drawn for each image."""
+    """Independent noise per pixel, with a strength drawn for each image."""
     strength = strengths(x, sigma, generator)
-    every = noise(x, rows=x.shape[2], columns=x.shape[3], generator=generator)
-    return torch.addcmul(x, strength, every).to(x.dtype)
+    drawn = noise(x, rows=x.shape[2], columns=x.shape[3], generator=generator)
+    return torch.addcmul(x, strength, drawn).to(x.dtype)
 
 
 def fixed_gaussian(x: Tensor, *, sigma: float, generator: Generator) -> Tensor:
-    """Noise of its own for every pixel, of one strength for all images."""
-    every = noise(x, rows=x.shape[2], columns=x.shape[3], generator=generator)
-    return torch.add(x, every, alpha=sigma).to(x.dtype)
+    """Independent noise per pixel, with one strength for all images."""
+    drawn = noise(x, rows=x.shape[2], columns=x.shape[3], generator=generator)
+    return torch.add(x, drawn, alpha=sigma).to(x.dtype)
 
 
 def patch_gaussian(x: Tensor, *, sigma: tuple[float, float], patch: int, generator: Generator) -> Tensor:
-    """The same noise for all pixels of a square of a grid; the grid's last row and column are cut."""
+    """One noise value per square of a grid; the last row and column of squares may be cut off."""
     height, width = x.shape[2:]
     strength = strengths(x, sigma, generator)
-    each = noise(x, rows=-(-height // patch), columns=-(-width // patch), generator=generator)
-    each = (strength * each).repeat_interleave(patch, dim=2)[:, :, :height]
-    return (x + each.repeat_interleave(patch, dim=3)[..., :width]).to(x.dtype)
+    drawn = noise(x, rows=-(-height // patch), columns=-(-width // patch), generator=generator)
+    drawn = (strength * drawn).repeat_interleave(patch, dim=2)[:, :, :height]
+    return (x + drawn.repeat_interleave(patch, dim=3)[..., :width]).to(x.dtype)
 
 
 def blocks_mask(x: Tensor, *, count: int, sides: tuple[int, int], generator: Generator) -> Tensor:
-    """Which pixels lie in any of `count` squares with sides in [a, b], wholly inside: bool (N, 1, H, W)."""
+    """The pixels of `count` squares inside the image, sides from `sides`: bool (N, 1, H, W)."""
     images, _, height, width = x.shape
     least, most = sides
     if not 1 <= least <= most <= min(height, width):
         raise ValueError(
             f"blocks of {least} to {most} pixels a side do not fit {height} x {width} pixels; "
-            "their sides are parts of the image's, above 0 and up to 1"
+            "give sides as fractions of the image's, above 0 and up to 1"
         )
     side = torch.randint(least, most + 1, (images, count), device=x.device, generator=generator)
     top, left = (
@@ -63,9 +63,9 @@ def blocks_mask(x: Tensor, *, count: int, sides: tuple[int, int], generator: Gen
         rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
         beside = (columns >= left) & (columns < left + side)
         return (((rows >= top) & (rows < top + side))[:, :, None] & beside[:, None])[:, None]
-    # A square adds 1 at its upper left corner and beyond its lower right one, and takes 1 away at the others:
-    # summed along both sides, this counts the squares over each pixel. 1.1 to 2.2 times as fast as a batched
-    # product of row and column indicators from 29 to 225 pixels, and exact: the sums are of integers.
+    # A square adds 1 at its upper left corner and beyond its lower right one, and subtracts 1 at the others:
+    # cumulative sums along both axes count the squares over each pixel. 1.1 to 2.2 times as fast as a batched
+    # product of row and column indicators from 29 to 225 pixels, and exact: the sums are integers.
     bottom, right = top + side, left + side
     corners = [(top, left), (bottom, right), (top, right), (bottom, left)]
     place = torch.cat([row * (width + 1) + column for row, column in corners], dim=1)
@@ -77,7 +77,7 @@ def blocks_mask(x: Tensor, *, count: int, sides: tuple[int, int], generator: Gen
 
 
 def big_block_mask(x: Tensor, *, low: float, high: float, generator: Generator) -> Tensor:
-    """One square, its side a whole number in [low, high] of the image's."""
+    """One square with an integer side from low to high times the image's."""
     length, slack = min(x.shape[2:]), 1e-9  # so that 0.28 of 25 is 7
     sides = math.ceil(length * low - slack), math.floor(length * high + slack)
     return blocks_mask(x, count=1, sides=sides, generator=generator)
@@ -92,12 +92,12 @@ def small_blocks_mask(x: Tensor, *, count: int, fraction: float, generator: Gene
 def binomial_mask(
     x: Tensor, *, probability: float, black: float, white: float, generator: Generator
 ) -> Tensor:
-    """Each pixel by itself; what it is set to does not matter here."""
+    """Hide each pixel independently, whether `black` or `white` replaces it."""
     return switches(x, generator) < probability
 
 
 def switches(x: Tensor, generator: Generator) -> Tensor:
-    """One number in [0, 1) for each pixel, whatever its channels."""
+    """One uniform number in [0, 1) per pixel, shared by its channels."""
     images, _, height, width = x.shape
     return torch.rand((images, 1, height, width), device=x.device, generator=generator)
 
@@ -116,7 +116,7 @@ def small_blocks(x: Tensor, *, count: int, fraction: float, generator: Generator
 
 
 def binomial(x: Tensor, *, probability: float, black: float, white: float, generator: Generator) -> Tensor:
-    """Pixels are switched on or off with even odds, in all their channels (masci2011, section 2.2)."""
+    """Switch pixels on or off with even odds, in all their channels (masci2011, section 2.2)."""
     drawn = switches(x, generator)
     x = torch.where(drawn < probability, white, x)
     return torch.where(drawn < probability / 2, black, x)
@@ -132,7 +132,7 @@ CORRUPTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-# Which pixels a corruption hides: the same draws from the same state of the generator, the same options.
+# The pixels that a corruption hides: same options, and same draws from the same state of the generator.
 MASKS: dict[str, Callable[..., Tensor]] = {
     "big_block": big_block_mask,
     "small_blocks": small_blocks_mask,

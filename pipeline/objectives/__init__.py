@@ -1,4 +1,4 @@
-"""What a network is trained for: an objective a file, found by its name in params.yaml."""
+"""Training objectives, one per file, by their names in params.yaml."""
 
 from pipeline.config.runs import Run
 from pipeline.objectives import augment, cae, classify, denoise, multilabel, probe, segment, swwae

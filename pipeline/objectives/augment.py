@@ -1,4 +1,4 @@
-"""augment: classification, and its layers' inputs restored by a decoding pathway."""
+"""augment: classify, and restore the inputs of layers by a decoding pathway."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from pipeline.objectives import classify
 from pipeline.objectives.networks import macro_layers
 from pipeline.objectives.objective import Objective
 
-BATCHES = 64  # of the first epoch, at most, by which losses are balanced
+BATCHES = 64  # of the first epoch, at most, from which loss weights follow
 
 
 def build(spec: Run, manifest: Manifest) -> zhang.Augmented:
@@ -32,7 +32,7 @@ def build(spec: Run, manifest: Manifest) -> zhang.Augmented:
 
 
 def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """C(x, y) + lambda U(x); the gradient flows into the targets of U, too."""
+    """C(x, y) + lambda U(x); gradients also flow into the targets of U."""
     assert isinstance(model, zhang.Augmented)
     options = spec.objective.options
     _, errors, top = restoration(model, batch, generator)
@@ -44,7 +44,7 @@ def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Ten
 def restoration(
     model: zhang.Augmented, batch: Batch, *generators: Generator
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """What is made of a_0, a_1, ... again, how far it is from them, and what the head classifies."""
+    """Reconstructions of a_0, a_1, ..., their errors, and the input of the head."""
     maps, restored, top = model.paths(batch.x, *generators)
     errors = [y.float() - a.float() for y, a in zip(restored, maps, strict=False)]
     errors[0] = errors[0] * batch.std / 255  # the image's target is RGB in [0, 1]
@@ -52,23 +52,23 @@ def restoration(
 
 
 def prepare(model: nn.Module, batches: Batches | Mixed, spec: Run, *, seed: int, device: torch.device) -> Run:
-    """The run with a weight for every loss. zhang2016: "the criterion was to make the weighted loss for every
-    layer comparable to each other"; they are, where the training begins."""
+    """Set a weight for every loss. zhang2016: "the criterion was to make the weighted loss for every layer
+    comparable to each other"; they are equal at the start of the training."""
     options = spec.objective.options
     if options.variant == "first" or len(options.weights) > 1:
         return spec
     assert isinstance(model, zhang.Augmented)
     norm, losses = zhang.NORMS[options.norm], []
-    model.eval()  # as a frozen head learns; dropout would change the maps and their weights
+    model.eval()  # without dropout, which would change the maps and so the weights; frozen heads train so
     with torch.no_grad():
         for step in range(min(BATCHES, batches.steps)):
             generator = torch.Generator(device).manual_seed(chance(seed, step, "balance"))
             batch = batches.at(step, device)
             _, errors, _ = restoration(model, batch, generator)
-            found = torch.stack([norm(error) for error in errors]) * (len(batch.x) / batch.whole)
-            losses.append(distributed.total(found) if distributed.RANKS > 1 else found)
+            batch_losses = torch.stack([norm(error) for error in errors]) * (len(batch.x) / batch.whole)
+            losses.append(distributed.total(batch_losses) if distributed.RANKS > 1 else batch_losses)
     mean = torch.stack(losses).double().mean(dim=0).tolist()
-    weights = tuple(options.weights[0] * mean[0] / max(each, 1e-12) for each in mean)
+    weights = tuple(options.weights[0] * mean[0] / max(error, 1e-12) for error in mean)
     return replace(spec, objective=Choice(spec.objective.name, replace(options, weights=weights)))
 
 

@@ -1,4 +1,4 @@
-"""cae: a layer of a stack restores its own input."""
+"""cae: one layer of a stack restores its input."""
 
 from typing import Any
 
@@ -27,14 +27,14 @@ def build(spec: Run, manifest: Manifest) -> masci.AutoEncoder:
 
 
 def unchanging(spec: Run, manifest: Manifest) -> bool:
-    """Whether a run sees the same pixels each time that it sees an image."""
+    """Whether an image has the same pixels in every epoch."""
     augment, shape = spec.augment, manifest.record["shape"]
     varied = spec.corruption or augment.flip or augment.pad or augment.short
     return not varied and shape is not None and max(shape) <= augment.crop
 
 
 def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The squared error between a layer's input and what it restores; nothing moves below that layer."""
+    """The squared error between a layer's input and its reconstruction; layers below stay frozen."""
     assert isinstance(model, masci.AutoEncoder)
     x = seen = model.input(batch.x, batch.index)
     if spec.corruption:
@@ -46,7 +46,7 @@ def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Ten
 def measure(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """How a layer restores its input, and what its filters look like.
+    """The layer's reconstruction error, and statistics of its filters.
 
     `error` is in percent of the error of the mean input: a layer with 100 or more restores nothing.
     """
@@ -61,14 +61,14 @@ def measure(
     deviation = (squares - float(total.square().sum()) / len(indices)) / (len(indices) * total.numel())
     reconstruction = float(torch.cat(errors).mean())
     weight = model.encoder.layer(model.layer).weight
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "error": 100 * reconstruction / max(deviation, 1e-12),
         "reconstruction": reconstruction,
         **filter_statistics.described(weight.cpu()),
     }
     if protocol.keep:
-        found["filters"] = weight[: protocol.keep].permute(0, 2, 3, 1).float().cpu().numpy()
-    return found
+        values["filters"] = weight[: protocol.keep].permute(0, 2, 3, 1).float().cpu().numpy()
+    return values
 
 
 OBJECTIVE = Objective(build=build, loss=loss, measure=measure)

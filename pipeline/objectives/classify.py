@@ -1,4 +1,4 @@
-"""classify: one class an image."""
+"""classify: one class per image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -24,8 +24,8 @@ from pipeline.work.identity import Measurement
 
 def of_dong(spec: Run, manifest: Manifest) -> nn.Module:
     head = asdict(spec.objective.options)
-    made = ENCODERS[spec.network.name](spec, manifest)
-    return dong.Classifier(made, classes=len(manifest.classes), side=spec.augment.crop, **head)
+    encoder = ENCODERS[spec.network.name](spec, manifest)
+    return dong.Classifier(encoder, classes=len(manifest.classes), side=spec.augment.crop, **head)
 
 
 def of_stack(spec: Run, manifest: Manifest) -> nn.Module:
@@ -69,7 +69,7 @@ def measure(
 def outputs(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """A row of scores for each image, of its central crop, of random crops or of all of it; and labels."""
+    """Scores (N, K) from central crops, random crops or whole images; and the labels."""
     augment, protocol, seed = measurement.training.spec.augment, measurement.spec, measurement.training.seed
 
     def answers() -> Iterator[tuple[Tensor, Tensor]]:
@@ -77,20 +77,20 @@ def outputs(
             for batch in whole_images(images, indices, augment, device):
                 yield posteriors(model, batch.x, mirrored=protocol.mirrored), batch.label
         elif protocol.crops:
-            for own in parts(indices):
-                views = random_crops(images, own, augment, device, crops=protocol.crops, seed=seed)
-                each = [(model(view.x).float(), view.label) for view in views]
-                yield torch.stack([logits for logits, _ in each]).sum(dim=0), each[0][1]
+            for part in parts(indices):
+                views = random_crops(images, part, augment, device, crops=protocol.crops, seed=seed)
+                crops = [(model(view.x).float(), view.label) for view in views]
+                yield torch.stack([logits for logits, _ in crops]).sum(dim=0), crops[0][1]
         else:
             for batch in central_crops(images, indices, augment, device):
                 yield model(batch.x).float(), batch.label
 
-    scores, labels = (torch.cat(every).cpu() for every in zip(*answers(), strict=True))
+    scores, labels = (torch.cat(batches).cpu() for batches in zip(*answers(), strict=True))
     return scores, labels
 
 
 def posteriors(model: nn.Module, x: Tensor, *, mirrored: bool) -> Tensor:
-    """Softmax of the scores' mean over all places, averaged with that of the mirrored images."""
+    """Softmax of the scores averaged over positions; `mirrored` averages it with the flipped images'."""
     assert isinstance(model, zhang.Classifier)
     views = [x, x.flip(-1)] if mirrored else [x]
     return torch.stack([model.everywhere(view).float().softmax(dim=1) for view in views]).mean(dim=0)

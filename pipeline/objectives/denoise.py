@@ -22,24 +22,24 @@ from pipeline.work.identity import Measurement
 
 
 def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The squared error between x and f(x~), of all pixels or of the hidden ones."""
+    """The squared error between x and f(x~), over all pixels or over the hidden ones."""
     assert spec.corruption is not None
     if not spec.objective.options.masked:
         return mse_loss(model(corrupted(batch, spec, generator)).float(), batch.x)
     where = hidden(batch, spec, generator).float()
     error = (model(corrupted(batch, spec, generator)).float() - batch.x).square().mean(dim=1, keepdim=True)
-    each = (error * where).sum(dim=(1, 2, 3)) / where.sum(dim=(1, 2, 3)).clamp(min=1)
-    return each.mean()
+    errors = (error * where).sum(dim=(1, 2, 3)) / where.sum(dim=(1, 2, 3)).clamp(min=1)
+    return errors.mean()
 
 
 def measure(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """PSNR of restored images, of the corrupted ones themselves, and over the masked pixels alone."""
+    """PSNR of restored images, of corrupted images, and of restored images over masked pixels only."""
     spec, seed = measurement.training.spec, measurement.training.seed
     assert spec.corruption is not None
     kept: dict[str, list[np.ndarray]] = {}
-    found: dict[str, list[Tensor]] = {
+    values: dict[str, list[Tensor]] = {
         name: [] for name in ("psnr", "psnr_corrupted", "psnr_gain", "psnr_masked", "error")
     }
     for batch in central_crops(images, indices, spec.augment, device):
@@ -54,16 +54,16 @@ def measure(
         spoiled = torch.cat([corrupted(one, spec, generator) for one, generator in drawn])
         restored = model(spoiled).float()
         clean = batch.pixels(batch.x)
-        after, before = (metrics.psnr(clean, batch.pixels(each)) for each in (restored, spoiled))
-        found["psnr"].append(after)
-        found["psnr_corrupted"].append(before)
-        found["psnr_gain"].append(after - before)
-        found["error"].append((restored - batch.x).square().mean(dim=(1, 2, 3)))
+        after, before = (metrics.psnr(clean, batch.pixels(x)) for x in (restored, spoiled))
+        values["psnr"].append(after)
+        values["psnr_corrupted"].append(before)
+        values["psnr_gain"].append(after - before)
+        values["error"].append((restored - batch.x).square().mean(dim=(1, 2, 3)))
         if where is not None:
-            found["psnr_masked"].append(metrics.psnr(clean, batch.pixels(restored), where=where))
-        seen = {"clean": clean, "corrupted": batch.pixels(spoiled), "restored": batch.pixels(restored)}
-        keep(kept, seen, measurement.spec.keep)
-    return means(found) | {name: np.concatenate(each) for name, each in kept.items()}
+            values["psnr_masked"].append(metrics.psnr(clean, batch.pixels(restored), where=where))
+        pictures = {"clean": clean, "corrupted": batch.pixels(spoiled), "restored": batch.pixels(restored)}
+        keep(kept, pictures, measurement.spec.keep)
+    return means(values) | {name: np.concatenate(batches) for name, batches in kept.items()}
 
 
 OBJECTIVE = Objective(build=autoencoder, loss=loss, measure=measure)

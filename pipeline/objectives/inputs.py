@@ -1,4 +1,4 @@
-"""What a network sees of a batch: corrupted, or as it is."""
+"""The input of a network: a batch, corrupted or clean."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,18 +12,18 @@ from pipeline.data.batches import Batch
 
 
 def corrupted(batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The batch as a network sees it, spoiled on the 0-255 scale; a part of one as the whole would be."""
+    """Corrupt a batch on the 0-255 scale, then normalise; a part of a batch gets the draws of the whole."""
     assert spec.corruption is not None
-    spoil, (x, mine) = CORRUPTIONS[spec.corruption.name], whole(batch)
-    spoiled = spoil(x, **asdict(spec.corruption.options), generator=generator)[mine]
+    spoil, (x, places) = CORRUPTIONS[spec.corruption.name], whole(batch)
+    spoiled = spoil(x, **asdict(spec.corruption.options), generator=generator)[places]
     if spec.corrupted < 1:
-        drawn = torch.rand((len(x), 1, 1, 1), device=x.device, generator=generator)[mine]
+        drawn = torch.rand((len(x), 1, 1, 1), device=x.device, generator=generator)[places]
         spoiled = torch.where(drawn < spec.corrupted, spoiled, batch.centred)
     return spoiled / batch.std
 
 
 def whole(batch: Batch) -> tuple[Tensor, Any]:
-    """As many images as the whole batch has, since draws go by place, and which of them are one's own."""
+    """Images in the size of the whole batch, since draws go by place; and the places of this part."""
     if len(batch.centred) >= batch.whole:
         return batch.centred, slice(None)
     x = batch.centred.new_zeros(batch.whole, *batch.centred.shape[1:])
@@ -32,12 +32,12 @@ def whole(batch: Batch) -> tuple[Tensor, Any]:
 
 
 def hidden(batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The pixels that a corruption will hide, where it is drawn next; the generator stays where it is."""
+    """The pixels that the next corruption will hide; the state of the generator stays the same."""
     assert spec.corruption is not None
-    mask_of, (x, mine) = MASKS[spec.corruption.name], whole(batch)
-    return mask_of(x, **asdict(spec.corruption.options), generator=generator.clone_state())[mine]
+    mask_of, (x, places) = MASKS[spec.corruption.name], whole(batch)
+    return mask_of(x, **asdict(spec.corruption.options), generator=generator.clone_state())[places]
 
 
 def seen(batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """What a supervised training learns from: images as they are, unless the run says otherwise."""
+    """The input of supervised training: clean images, unless the run has a corruption."""
     return corrupted(batch, spec, generator) if spec.corruption else batch.x

@@ -1,4 +1,4 @@
-"""multilabel: several classes an image."""
+"""multilabel: several classes per image."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline.work.identity import Measurement
 
 
 def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """A logistic loss for each class, since an image shows several."""
+    """A logistic loss for each class, since an image may show several."""
     return binary_cross_entropy_with_logits(model(seen(batch, spec, generator)).float(), batch.label.float())
 
 
@@ -26,14 +26,14 @@ def measure(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
     """Mean average precision by the step sum, by VOC 2007's eleven points, and of random scores."""
-    logits, shown = outputs(model, images, indices, measurement, device)
-    mean, each = metrics.mean_average_precision(logits, shown)
-    eleven, _ = metrics.mean_average_precision(logits, shown, measure=metrics.average_precision_11)
-    return groups(each) | {
+    logits, labels = outputs(model, images, indices, measurement, device)
+    mean, by_class = metrics.mean_average_precision(logits, labels)
+    eleven, _ = metrics.mean_average_precision(logits, labels, measure=metrics.average_precision_11)
+    return groups(by_class) | {
         "map": 100 * mean,
         "map_11": 100 * eleven,
-        "chance": 100 * float(shown.float().mean(dim=0).mean()),
-        **{f"ap_{name}": 100 * value for name, value in zip(images.manifest.classes, each, strict=True)},
+        "chance": 100 * float(labels.float().mean(dim=0).mean()),
+        **{f"ap_{name}": 100 * value for name, value in zip(images.manifest.classes, by_class, strict=True)},
     }
 
 
@@ -41,12 +41,13 @@ def measure(
 GROUPS = {"animal": (2, 7, 9, 11, 12, 16), "vehicle": (0, 1, 3, 5, 6, 13, 18)}
 
 
-def groups(each: list[float]) -> dict[str, float]:
+def groups(values: list[float]) -> dict[str, float]:
     """Mean average precision of the animals and of the vehicles, where the classes are PASCAL VOC's."""
-    if len(each) != 20:
+    if len(values) != 20:
         return {}
     return {
-        f"map_{name}": 100 * float(np.nanmean([each[k] for k in members])) for name, members in GROUPS.items()
+        f"map_{name}": 100 * float(np.nanmean([values[k] for k in members]))
+        for name, members in GROUPS.items()
     }
 
 

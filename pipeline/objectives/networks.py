@@ -1,4 +1,4 @@
-"""The networks that a run names, built for its data."""
+"""Build the network that a run names, for its data."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,9 +28,9 @@ ENCODERS: dict[str, Callable[[Run, Manifest], Any]] = {  # by network
 
 
 def autoencoder(spec: Run, manifest: Manifest) -> Any:
-    made = ENCODERS[spec.network.name](spec, manifest)
-    kind = wide.AutoEncoder if isinstance(made, wide.Encoder) else dong.AutoEncoder
-    return kind(made, shortcuts=spec.objective.options.shortcuts)
+    backbone = ENCODERS[spec.network.name](spec, manifest)
+    kind = wide.AutoEncoder if isinstance(backbone, wide.Encoder) else dong.AutoEncoder
+    return kind(backbone, shortcuts=spec.objective.options.shortcuts)
 
 
 def stack(spec: Run, manifest: Manifest) -> masci.Encoder:
@@ -46,7 +46,9 @@ def what_where(
 ) -> tuple[swwae.Encoder, swwae.Head]:
     options, classes = spec.network.options, len(manifest.classes)
     if options.classes not in (None, classes):
-        raise ValueError(f"layers {options.layers!r} ends in {options.classes} units for {classes} classes")
+        raise ValueError(
+            f"layers {options.layers!r} ends in {options.classes} units, not {classes}, one per class"
+        )
     layers = parse(options.layers)
     encoder = swwae.Encoder(
         layers,

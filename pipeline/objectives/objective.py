@@ -1,4 +1,4 @@
-"""What an objective is."""
+"""The record of functions that makes an objective."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from pipeline.data.batches import Batch
 from pipeline.data.manifest import Manifest
 
 
-def as_it_is(model: nn.Module, batches: Any, spec: Run, *, seed: int, device: torch.device) -> Run:
+def unchanged(model: nn.Module, batches: Any, spec: Run, *, seed: int, device: torch.device) -> Run:
     return spec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What a network is trained for; its options are in pipeline/config/objectives.py."""
+    """How to build, train and measure a network; the options are in pipeline/config/objectives.py."""
 
     build: Callable[[Run, Manifest], nn.Module]  # the network, not yet initialised
     loss: Callable[[nn.Module, Batch, Run, Generator], Tensor]
-    # (model, images, indices, measurement, device) -> metrics, and arrays to be looked at
+    # (model, images, indices, measurement, device) -> metrics, and arrays for inspection
     measure: Callable[..., dict[str, Any]]
-    # (model, batches, spec, seed, device) -> the run with the values that follow from its first batches
-    prepare: Callable[..., Run] = as_it_is
+    # (model, batches, spec, seed, device) -> the run, with values computed from its first batches
+    prepare: Callable[..., Run] = unchanged

@@ -1,4 +1,4 @@
-"""probe: what each layer of a frozen encoder still tells."""
+"""probe: predict the class and restore the image from each layer of a frozen encoder."""
 
 import math
 
@@ -24,29 +24,31 @@ def build(spec: Run, manifest: Manifest) -> probe.Probes:
 
 
 def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """The sum of all probes' losses: they share no weights that learn, so each is trained as if alone."""
-    found = model(batch.x)
-    each = [cross_entropy(logits.float(), batch.label) + mse_loss(y.float(), batch.x) for logits, y in found]
-    return torch.stack(each).sum()
+    """The sum of the probes' losses: they share no trainable weights, so each trains as if alone."""
+    probes = model(batch.x)
+    losses = [
+        cross_entropy(logits.float(), batch.label) + mse_loss(y.float(), batch.x) for logits, y in probes
+    ]
+    return torch.stack(losses).sum()
 
 
 def measure(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, float]:
-    """Accuracy and PSNR from each layer, and how both go with depth: Spearman's rho, rising above 0."""
+    """Accuracy and PSNR of each layer, and their trends with depth: Spearman's rho, above 0 if rising."""
     hits: list[list[Tensor]] = []
     psnrs: list[list[Tensor]] = []
     for batch in central_crops(images, indices, measurement.training.spec.augment, device):
-        found, clean = model(batch.x), batch.pixels(batch.x)
-        hits.append([(logits.argmax(dim=1) == batch.label).float() for logits, _ in found])
-        psnrs.append([metrics.psnr(clean, batch.pixels(y)) for _, y in found])
-    shown: dict[str, float] = {}
+        probes, clean = model(batch.x), batch.pixels(batch.x)
+        hits.append([(logits.argmax(dim=1) == batch.label).float() for logits, _ in probes])
+        psnrs.append([metrics.psnr(clean, batch.pixels(y)) for _, y in probes])
+    results: dict[str, float] = {}
     for name, values, unit in (("accuracy", hits, 100.0), ("psnr", psnrs, 1.0)):
-        layers = [unit * float(torch.cat(own).mean()) for own in zip(*values, strict=True)]
-        shown |= {f"{name}_{layer}": value for layer, value in enumerate(layers, start=1)}
+        layers = [unit * float(torch.cat(batches).mean()) for batches in zip(*values, strict=True)]
+        results |= {f"{name}_{layer}": value for layer, value in enumerate(layers, start=1)}
         rho, _ = metrics.rank_correlation(range(len(layers)), layers)
-        shown[f"{name}_trend"] = 0.0 if math.isnan(rho) else rho
-    return shown
+        results[f"{name}_trend"] = 0.0 if math.isnan(rho) else rho
+    return results
 
 
 OBJECTIVE = Objective(build=build, loss=loss, measure=measure)

@@ -1,4 +1,4 @@
-"""segment: a class for every pixel."""
+"""segment: one class per pixel."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""swwae: a class, and the image and its maps restored by what and where."""
+"""swwae: classify, and restore the image and its maps from what and where."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def build(spec: Run, manifest: Manifest) -> nn.Module:
 
 
 def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Tensor:
-    """L_NLL + lambda_L2rec L_L2rec + lambda_L2M L_L2M; all but L_NLL are of unlabelled images, too."""
+    """L_NLL + lambda_L2rec L_L2rec + lambda_L2M L_L2M; unlabelled images count in all terms but L_NLL."""
     assert isinstance(model, swwae.AutoEncoder)
     options, known = spec.objective.options, slice(batch.labelled)
     decoded = options.l2rec or options.l2m
@@ -39,32 +39,32 @@ def loss(model: nn.Module, batch: Batch, spec: Run, generator: Generator) -> Ten
     if options.nll:
         terms.append(options.nll * cross_entropy(model.head(maps[-1][known]).float(), batch.label[known]))
     if decoded:
-        *between, image = [mse_loss(y.float(), own.float()) for own, y in model.decoder(maps, wheres)]
-        terms += [options.l2rec * image, *(options.l2m * each for each in between)]
+        *between, image = [mse_loss(y.float(), x.float()) for x, y in model.decoder(maps, wheres)]
+        terms += [options.l2rec * image, *(options.l2m * error for error in between)]
     if options.l1:
-        terms += [options.l1 * each.float().abs().mean() for each in model.encoder.hidden(maps)]
+        terms += [options.l1 * h.float().abs().mean() for h in model.encoder.hidden(maps)]
     return torch.stack(terms).sum()
 
 
 def measure(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """The errors of what it says, and how it restores images, as far as it has learnt to do either."""
+    """Classification errors and the PSNR of restored images, as far as the run trains for them."""
     assert isinstance(model, swwae.AutoEncoder)
     options, augment = measurement.training.spec.objective.options, measurement.training.spec.augment
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if options.nll:
-        found |= classify.measure(model, images, indices, measurement, device)
+        values |= classify.measure(model, images, indices, measurement, device)
     if options.l2rec:
         pairs = [
             (batch.pixels(batch.x), batch.pixels(model.restored(batch.x)))
             for batch in central_crops(images, indices, augment, device)
         ]
-        clean, restored = (torch.cat(each) for each in zip(*pairs, strict=True))
-        found["psnr"] = float(metrics.psnr(clean, restored).mean())
+        clean, restored = (torch.cat(batches) for batches in zip(*pairs, strict=True))
+        values["psnr"] = float(metrics.psnr(clean, restored).mean())
         if keep := measurement.spec.keep:
-            found |= {"image": as_pictures(clean[:keep]), "restored": as_pictures(restored[:keep])}
-    return found
+            values |= {"image": as_pictures(clean[:keep]), "restored": as_pictures(restored[:keep])}
+    return values
 
 
 OBJECTIVE = Objective(build=build, loss=loss, measure=measure)
