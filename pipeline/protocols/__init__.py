@@ -1,4 +1,4 @@
-"""Measures that a protocol asks for in place of the objective's own."""
+"""Measures that a protocol names in place of the objective's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +19,6 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def measure_of(measurement: Measurement) -> Callable[..., dict[str, Any]]:
-    """The protocol's own measure, or else that of the run's objective."""
+    """The measure that the protocol names, or else that of the run's objective."""
     other = measurement.spec.measure
     return MEASURES[other.name] if other else objective_of(measurement.training.spec).measure

@@ -1,4 +1,4 @@
-"""decode: images that come down a decoding pathway."""
+"""decode: images that a decoding pathway restores."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.work.identity import Measurement
 def decode(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """PSNR of the images that come down the decoding pathway, and the mean-squared error of every map."""
+    """PSNR of the restored images, and the mean squared error of every map."""
     assert isinstance(model, zhang.Augmented)
     training = measurement.training
     values: dict[str, list[Tensor]] = {}
@@ -33,4 +33,4 @@ def decode(
         for level, error in enumerate(errors):
             values.setdefault(f"error_{level}", []).append(error.flatten(1).square().mean(dim=1))
         keep(kept, {"clean": clean, "restored": image}, measurement.spec.keep)
-    return means(values) | {name: np.concatenate(each) for name, each in kept.items()}
+    return means(values) | {name: np.concatenate(batches) for name, batches in kept.items()}

@@ -1,4 +1,4 @@
-"""shift: how what and where follow when images are moved."""
+"""shift: how what and where follow translations of the image."""
 
 import math
 from typing import Any
@@ -22,13 +22,13 @@ AXES = {"horizontal": 0, "vertical": 1}  # of `where`: x, then y
 def shift(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
-    """How the last pooling's `what` and `where` (in pixels of the image) follow when images are moved."""
+    """How the last pooling's `what` and `where` (in image pixels) follow translations of the image."""
     assert isinstance(model, swwae.AutoEncoder)
     protocol, augment = measurement.spec, measurement.training.spec.augment
     assert protocol.measure is not None
     most = protocol.measure.options.pixels
     *below, last = (layer.size for layer in model.encoder.layers if isinstance(layer, Pool))
-    unit = math.prod(below) * (last - 1) / 2  # of `where`, which goes from -1 to 1
+    unit = math.prod(below) * (last - 1) / 2  # pixels per unit of `where`, which goes from -1 to 1
     place = max(i for i, layer in enumerate(model.encoder.layers, start=1) if isinstance(layer, Pool))
     whats: dict[tuple[str, int], list[Tensor]] = {}
     wheres: dict[tuple[str, int], list[Tensor]] = {}
@@ -39,34 +39,34 @@ def shift(
                 x = moved(batch, **{direction: by})
                 maps, places = model.encoder.maps(x)
                 whats.setdefault((direction, by), []).append(maps[place].float().flatten(1).cpu())
-                answered = unit * places[-1].float().flatten(1, 3).cpu()
-                wheres.setdefault((direction, by), []).append(answered)
+                pixels = unit * places[-1].float().flatten(1, 3).cpu()
+                wheres.setdefault((direction, by), []).append(pixels)
                 if number == 0 and axis == 0 and by in (-most, 0, most):
                     name = f"moved by {by:+}" if by else "restored"
                     pictures[name] = batch.pixels(model.decoder(maps, places)[-1][1])
         if number == 0:
             pictures["image"] = batch.pixels(batch.x)
-    what, where = ({name: torch.cat(each) for name, each in held.items()} for held in (whats, wheres))
-    found: dict[str, Any] = {name: as_pictures(each[: protocol.keep]) for name, each in pictures.items()}
+    what, where = ({name: torch.cat(batches) for name, batches in part.items()} for part in (whats, wheres))
+    results: dict[str, Any] = {name: as_pictures(x[: protocol.keep]) for name, x in pictures.items()}
     still = what["horizontal", 0]
-    plane = int(still.std(dim=0).argmax())  # the one that is shown
+    plane = int(still.std(dim=0).argmax())  # for the figure: the value that varies most
     for direction, axis in AXES.items():
         ends = torch.cat([what[direction, -most], what[direction, most]])
-        found[f"what_correlation_{direction}"] = metrics.correlation(torch.cat([still, still]), ends)
+        results[f"what_correlation_{direction}"] = metrics.correlation(torch.cat([still, still]), ends)
         answers = {
             by: (where[direction, by] - where[direction, 0])[still > 0] for by in range(-most, most + 1)
         }
         for name, coordinate in (("along", axis), ("across", 1 - axis)):
-            slope, fit = metrics.line_through_zero({by: each[:, coordinate] for by, each in answers.items()})
-            found |= {f"where_slope_{name}_{direction}": slope, f"where_fit_{name}_{direction}": fit}
+            slope, fit = metrics.line_through_zero({by: x[:, coordinate] for by, x in answers.items()})
+            results |= {f"where_slope_{name}_{direction}": slope, f"where_fit_{name}_{direction}": fit}
         for by in (-most, 0, most):
-            found[f"what {direction} {by:+}"] = what[direction, by][:, plane].numpy()
-            found[f"where {direction} {by:+}"] = where[direction, by][:, plane].numpy()
-    return found
+            results[f"what {direction} {by:+}"] = what[direction, by][:, plane].numpy()
+            results[f"where {direction} {by:+}"] = where[direction, by][:, plane].numpy()
+    return results
 
 
 def moved(batch: Batch, *, horizontal: int = 0, vertical: int = 0) -> Tensor:
-    """The images as networks see them, so many pixels to the right and down; their edges grow inwards."""
+    """Move normalised images right and down by so many pixels; edge pixels are repeated."""
     rows, columns = (
         (torch.arange(side, device=batch.x.device) - by).clamp(0, side - 1)
         for side, by in zip(batch.x.shape[-2:], (vertical, horizontal), strict=True)
