@@ -1,1 +1,1 @@
-"""What a target still costs."""
+"""Estimate the cost of the jobs that a target still needs."""

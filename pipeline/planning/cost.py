@@ -1,4 +1,4 @@
-"""cost: what jobs take, from the numbers of their images and a rehearsal of their kind."""
+"""Estimate jobs: the number of their images times the cost of one image, which a rehearsal measures."""
 
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -13,28 +13,28 @@ from pipeline.system.progress import Progress
 from pipeline.work.graph import Graph, least
 from pipeline.work.identity import Measurement, Shards, Training
 
-UNPACKING = 100e6  # bytes a second, of an archive that is verified and unpacked
-RENDERING = {"figure": 2.5, "claims": 1.0}  # seconds beyond the start
-BEGINNING = 8.0  # seconds until Snakemake has its graph, and what it forks has torch
+UNPACKING = 100e6  # bytes per second that are verified and unpacked
+RENDERING = {"figure": 2.5, "claims": 1.0}  # seconds after the start
+BEGINNING = 8.0  # seconds until Snakemake has its graph and the worker has imported torch
 OFFICIAL = 4.5  # seconds to import torchvision, which knows the official files
-LEARNING = 4.0  # seconds to import scikit-learn, for a measure that learns
-STARTING = 1.0  # seconds, of a job that Snakemake forks from a process that holds torch
-JPEG = 0.17  # bytes a value, of photographs at quality 95
+LEARNING = 4.0  # seconds to import scikit-learn, for a measure that fits a classifier
+STARTING = 1.0  # seconds to start a job, forked from the worker
+JPEG = 0.17  # bytes per value of photographs at quality 95
 
 
 @dataclass
 class Job:
-    """One call of a stage that is left to do."""
+    """One call of a stage that has not run yet."""
 
     stage: str
     name: str
     seed: int
-    images: int = 0  # that go through the network, or into shards; over all epochs
+    images: int = 0  # through the network in all epochs, or into shards
     steps: int = 0
     flops: float = 0.0
     seconds: float = 0.0
-    disk: int = 0  # bytes that stay
-    needs: list[str] = field(default_factory=list)  # the jobs that it waits for, as far as they are left too
+    disk: int = 0  # bytes of its outputs
+    needs: list[str] = field(default_factory=list)  # labels of the jobs that it depends on, finished or not
 
     @property
     def label(self) -> str:
@@ -42,7 +42,7 @@ class Job:
 
 
 def count_of(shards: Shards, split: str) -> int:
-    """Images of a split: as its manifest says, or as many as the caps leave of the official number."""
+    """The number of images of a split: from its manifest, or the official number after caps."""
     if shards.manifest.exists():
         return open_manifest(shards.manifest, split).count
     cap = shards.test_images if split == "test" else shards.dataset.images
@@ -53,22 +53,22 @@ def count_of(shards: Shards, split: str) -> int:
 
 
 def learnt_from(training: Training) -> int:
-    """Images that a training takes from its split."""
+    """The number of images that a training takes from its split."""
     data, total = training.spec.data, count_of(training.shards, training.spec.data.split)
     if data.fold:
-        return total // 5  # STL-10's: a fifth of the labelled images each
+        return total // 5  # STL-10: a fold is a fifth of the labelled images
     total -= min(data.holdout, total // 2)
     return least(total, data.labels)
 
 
 def steps_of(training: Training) -> tuple[int, int]:
-    """Steps, and images in each; half of a mixed batch is without labels, and says how long an epoch is."""
+    """Steps, and images per step; the unlabelled half of a mixed batch sets the length of an epoch."""
     spec, count = training.spec, learnt_from(training)
     batch = min(spec.batch, count)
     if spec.data.unlabelled:
         data = replace(spec.data, split=spec.data.unlabelled, labels=None, fold=False)
-        held = data.holdout if spec.data.unlabelled == spec.data.split else 0
-        data = replace(data, holdout=held)
+        holdout = data.holdout if spec.data.unlabelled == spec.data.split else 0
+        data = replace(data, holdout=holdout)
         count = learnt_from(replace(training, spec=replace(spec, data=data)))
         half = min(spec.batch - spec.batch // 2, count)
         return count // half * spec.epochs, min(spec.batch // 2, batch) + half
@@ -85,7 +85,7 @@ def measured_on(measurement: Measurement) -> int:
 
 
 def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
-    """Fill in what each job takes."""
+    """Fill in the images, FLOPs, seconds and bytes of each job."""
     progress = Progress(len(left), "rehearsed: job")
     for number, job in enumerate(left, start=1):
         if job.stage in STAGES:
@@ -108,32 +108,32 @@ def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
 
 
 def raw(graph: Graph) -> dict[str, Shards]:
-    """What can be fetched, each by one data set that is cut from it."""
+    """One data set for every set of raw files, by the name of the raw files."""
     sets = [graph.shards(name) for name in graph.params.datasets]
-    return {each.raw.name: each for each in sets}
+    return {shards.raw.name: shards for shards in sets}
 
 
 def _training(job: Job, training: Training, rehearsal: Rehearsal) -> None:
-    spec, each = training.spec, rehearsal.training(training)
+    spec, per_image = training.spec, rehearsal.training(training)
     job.steps, batch = steps_of(training)
     job.images = job.steps * batch
-    job.flops = job.images * each.flops
+    job.flops = job.images * per_image.flops
     held = count_of(training.shards, spec.data.split) if spec.epochs else 0
-    job.seconds = job.images * each.seconds + held * rehearsal.reading(training.shards, spec.data.split)
-    job.disk = 4 * each.parameters
+    job.seconds = job.images * per_image.seconds + held * rehearsal.reading(training.shards, spec.data.split)
+    job.disk = 4 * per_image.parameters
     job.needs = [f"shard {training.shards.name} 0"]
     if training.start:
         job.needs.append(f"pretrain {training.start.name} {training.start.seed}")
 
 
 def _measuring(job: Job, measurement: Measurement, rehearsal: Rehearsal) -> None:
-    training, protocol, each = measurement.training, measurement.spec, rehearsal.measuring(measurement)
+    training, protocol, per_image = measurement.training, measurement.spec, rehearsal.measuring(measurement)
     job.images = measured_on(measurement) + labels_of(protocol)
     job.steps = -(-job.images // BATCH) * max(1, protocol.crops)
-    job.flops = job.images * each.flops
+    job.flops = job.images * per_image.flops
     split = training.spec.data.split if protocol.split == "validation" else protocol.split
     held = count_of(measurement.shards, split)
-    job.seconds = job.images * each.seconds + held * rehearsal.reading(measurement.shards, split)
+    job.seconds = job.images * per_image.seconds + held * rehearsal.reading(measurement.shards, split)
     job.seconds += LEARNING if labels_of(protocol) else 0
     job.needs = [f"{training.stage} {training.name} {training.seed}", f"shard {measurement.shards.name} 0"]
 
@@ -149,12 +149,12 @@ def _sharding(job: Job, shards: Shards, rehearsal: Rehearsal) -> None:
 
 
 def longest(left: list[Job]) -> float:
-    """Seconds of the longest chain of jobs that wait for one another."""
+    """Seconds of the critical path through the jobs."""
     by_label = {job.label: job for job in left}
 
     @cache
     def until(label: str) -> float:
         job = by_label[label]
-        return job.seconds + max((until(each) for each in job.needs if each in by_label), default=0.0)
+        return job.seconds + max((until(need) for need in job.needs if need in by_label), default=0.0)
 
     return max(map(until, by_label), default=0.0)

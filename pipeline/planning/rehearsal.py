@@ -1,4 +1,4 @@
-"""rehearse: what a piece of work costs, by doing a little of it, on drawn pictures in a folder apart."""
+"""Measure the cost of work by running a little of it on procedural pictures in a temporary folder."""
 
 import contextlib
 import io
@@ -32,15 +32,15 @@ from pipeline.protocols import measure_of
 from pipeline.training.loop import fit
 from pipeline.work.identity import Measurement, Shards, Training, short_hash
 
-PICTURES = 64  # drawn for each kind of data
+PICTURES = 64  # procedural ones for each kind of data
 
 
-# One thread computes as long however busy the machine is; several, or a GPU, have the clock's time.
+# Processor time of one thread does not depend on the machine's load; several threads or a GPU need the clock.
 CLOCKS = {True: time.process_time, False: time.perf_counter}
 
 
-LONGEST = 2.0  # seconds of one rehearsed step; a batch that would take longer is rehearsed by a part of it
-SECONDS = 0.5  # that a rehearsal repeats its steps, at least
+LONGEST = 2.0  # seconds of one rehearsed step; of a batch that would take longer, a part is rehearsed
+SECONDS = 0.5  # for which a rehearsal repeats its steps, at least
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Cost:
 
 
 class Rehearsal:
-    """Costs by kind; what is the same but for its data's values and its length is rehearsed once."""
+    """Costs by kind: work that differs only in pixel values or length is rehearsed once."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.device = replace(engine, checkpoint_seconds=math.inf), device_at_hand()
@@ -72,7 +72,7 @@ class Rehearsal:
         return self._once(kind, lambda: Cost(0.0, self._sharding(shards)))
 
     def reading(self, shards: Shards, split: str) -> float:
-        """Seconds for an image, from its shard into memory."""
+        """Seconds to read one image from its shard into memory."""
 
         def act() -> float:
             manifest = open_manifest(_drawn(shards, split).manifest, split)
@@ -90,15 +90,15 @@ class Rehearsal:
     def _training(self, training: Training) -> Cost:
         images = images_of(_rehearsed(training), stream_above_gb=math.inf)
         spec, manifest = training.spec, images.manifest
-        still = replace(spec.optimiser.options, lr=0.0)  # what is not the run's own beginning may diverge
+        still = replace(spec.optimiser.options, lr=0.0)  # or weights that `init` did not draw may diverge
         spec = replace(spec, optimiser=Choice(spec.optimiser.name, still))
         model = self._ready(objective_of(spec).build(spec, manifest))
 
-        def some(size: int) -> Batches:
+        def take(size: int) -> Batches:
             return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
 
         def batches(size: int) -> Batches | Mixed:
-            return Mixed(some(size // 2), some(size - size // 2)) if spec.data.unlabelled else some(size)
+            return Mixed(take(size // 2), take(size - size // 2)) if spec.data.unlabelled else take(size)
 
         def loss(batch: Batch, generator: torch.Generator) -> Tensor:
             return objective_of(spec).loss(model, batch, spec, generator)
@@ -116,7 +116,7 @@ class Rehearsal:
                 device=self.device,
             )
 
-        few = min(4 if spec.data.unlabelled else 2, spec.batch)  # BatchNorm wants two with labels
+        few = min(4 if spec.data.unlabelled else 2, spec.batch)  # BatchNorm needs two labelled images
         spec = objective_of(spec).prepare(model, batches(few), spec, seed=0, device=self.device)
         batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
         flops = _flops(lambda: loss(batch, generator).backward()) / few
@@ -125,13 +125,13 @@ class Rehearsal:
         steps(1, size)
         count = max(1, min(50, int(LONGEST / 10 / self._timed(lambda: steps(1, size)))))
         seconds = self._repeated(lambda: steps(count, size)) / count
-        return Cost(flops, seconds / size, sum(each.numel() for each in model.parameters()))
+        return Cost(flops, seconds / size, sum(weights.numel() for weights in model.parameters()))
 
     def measuring(self, measurement: Measurement) -> Cost:
         spec, training = measurement.spec, measurement.training.spec
         names = ("objective", "network", "corruption", "augment")
-        own = {name: value for name, value in plain(training).items() if name in names}
-        kind = ["measure", own, plain(spec), *_kind(measurement.shards)]
+        options = {name: value for name, value in plain(training).items() if name in names}
+        kind = ["measure", options, plain(spec), *_kind(measurement.shards)]
         return self._once(kind, lambda: self._measuring(measurement))
 
     def _measuring(self, measurement: Measurement) -> Cost:
@@ -150,14 +150,14 @@ class Rehearsal:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 measure(model, images, np.arange(count) % images.manifest.count, rehearsed, self.device)
 
-        also = min(labels_of(measurement.spec), PICTURES)
-        flops = _flops(lambda: act(2)) / (2 + also)
+        fitted = min(labels_of(measurement.spec), PICTURES)
+        flops = _flops(lambda: act(2)) / (2 + fitted)
         count = max(2, min(PICTURES, int(LONGEST / self._timed(lambda: act(2)) * 2)))
         act(count)
-        return Cost(flops, self._repeated(lambda: act(count)) / (count + also))
+        return Cost(flops, self._repeated(lambda: act(count)) / (count + fitted))
 
     def _sharding(self, shards: Shards) -> float:
-        """Seconds for an image; photographs come in JPEG, of the source's own size."""
+        """Seconds to shard one image; photographs are JPEG files in the source's usual size."""
         drawn = _stand_in(shards, shards.dataset.splits[0])
         name = drawn.dataset.splits[0]
         if shards.procedural:
@@ -175,34 +175,34 @@ class Rehearsal:
         return max(1e-6, self.clock() - began)
 
     def _repeated(self, act: Callable[[], Any]) -> float:
-        """Seconds of one, the median of as many as fill the time, two at least."""
-        found: list[float] = []
-        while len(found) < 2 or sum(found) < SECONDS:
-            found.append(self._timed(act))
-        return float(np.median(found))
+        """Median seconds of one call, repeated for SECONDS and at least twice."""
+        durations: list[float] = []
+        while len(durations) < 2 or sum(durations) < SECONDS:
+            durations.append(self._timed(act))
+        return float(np.median(durations))
 
     def _ready(self, model: nn.Module) -> nn.Module:
         return model.to(self.device).to(memory_format=torch.channels_last)
 
 
 def labels_of(protocol: Protocol) -> int:
-    """Training images that a measure learns from, beside those that it measures."""
+    """The number of training images to which a measure fits a classifier."""
     return getattr(protocol.measure.options, "labels", 0) if protocol.measure else 0
 
 
 def _kind(shards: Shards) -> list:
-    """What the cost of an image depends on."""
+    """The properties of data that the cost of an image depends on."""
     source = SOURCES[shards.dataset.source]
     return [source.channels, source.classes, source.labels, side(shards), shards.dataset.encoding]
 
 
 def side(shards: Shards) -> int:
-    """Of the images as they are stored."""
+    """The side of the stored images."""
     return shards.dataset.side or SOURCES[shards.dataset.source].side
 
 
 def _stand_in(shards: Shards, *splits: str) -> Shards:
-    """The same kind of data, drawn."""
+    """Procedural data of the same kind."""
     dataset = replace(
         shards.dataset, images=PICTURES, side=side(shards), splits=splits, synsets=None, path=None
     )
@@ -228,7 +228,7 @@ def _rehearsed(training: Training) -> Training:
 
 
 class Taken:
-    """Pictures as the source has them, without the time that it takes to draw them."""
+    """Pictures drawn in advance, so that timings exclude drawing them."""
 
     folds: list[list[int]] | None = None
 
