@@ -183,4 +183,4 @@ def test_what_slurm_cancels_or_requeues_goes_on_to_the_same_table(workplace, slu
         log = (
             workplace / "results" / "logs" / folder.relative_to(workplace / "results" / "runs")
         ).with_suffix(".log")
-        assert "goes on at step" in log.read_text(), blow
+        assert "resumes at step" in log.read_text(), blow

@@ -106,7 +106,7 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
     assert "the same command resumes from the last checkpoint" in said
 
     said = command(sys.executable, *SHARED, folder=workplace).stderr
-    assert "goes on at step" in said
+    assert "resumes at step" in said
     assert not checkpoint.exists()
     shared = json.loads(ready.record.read_text())
     assert shared["steps"] == record["steps"]

@@ -230,7 +230,7 @@ def test_a_checkpoint_of_another_specification_is_refused(workplace, ready):
     torch.save({"owner": {"identity": "smoke/pretrain/other/0-0123456789"}}, ready.folder / "checkpoint.pt")
     done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
     assert done.returncode == 1
-    assert "is a checkpoint of another specification or seed; remove it to train anew" in done.stderr
+    assert "is a checkpoint of another specification or seed; remove it to start over" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -276,7 +276,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
         loss = OBJECTIVES["denoise"].loss(model, batch, ready.spec, generator)
         return loss * float("nan") if len(seen) == 4 else loss
 
-    with pytest.raises(ValueError, match="the loss is nan at step 4; a lower lr"):
+    with pytest.raises(ValueError, match="the loss is nan at step 4; set a lower lr"):
         fit(
             model,
             loss_of,

@@ -1,4 +1,4 @@
-"""Checkpoints and weights as files: written whole, verified when read."""
+"""Checkpoints and weights as files: written atomically, verified when read."""
 
 import io
 import math
@@ -18,11 +18,11 @@ from pipeline.system.files import damaged, write_whole
 
 @dataclass
 class State:
-    """Where a training stands; with the weights, all that a checkpoint holds."""
+    """The progress of a training; a checkpoint holds it with the weights and the optimiser's state."""
 
     step: int = 0
-    losses: list[float] = field(default_factory=list)  # of whole epochs
-    pending: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
+    losses: list[float] = field(default_factory=list)  # of finished epochs
+    pending: list[float] = field(default_factory=list)  # of the steps of the current epoch
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer, state: State, owner: dict) -> None:
@@ -40,15 +40,15 @@ def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer, state: S
 def resume(path: Path, model: nn.Module, optimiser: Optimizer, owner: dict) -> State:
     content = load_tensors(path)
     if content.get("owner") != owner:
-        raise ValueError(f"{path} is a checkpoint of another specification or seed; remove it to train anew")
-    with fits(path):
+        raise ValueError(f"{path} is a checkpoint of another specification or seed; remove it to start over")
+    with reading(path):
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         return State(content["step"], content["losses"], content["pending"])
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Equal content gives equal bytes; given a path, torch would write the name of the partial file, too."""
+    """Equal content gives equal bytes: given a path, torch would also write the partial file's name."""
 
     def write(beside: Path) -> None:
         with beside.open("wb") as file:
@@ -56,44 +56,44 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 
     try:
         write_whole(path, write)
-    except RuntimeError as error:  # torch's own word for a write that failed
+    except RuntimeError as error:  # how torch reports a failed write
         reason = str(error).split("\n")[0][:120]
         raise OSError(f"{path} could not be written ({reason}); is the disk full?") from None
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """Tensors and plain values, never code; as they were written, and all of them numbers."""
+    """Load tensors and plain values, never code; refuse wrong checksums and values that are not finite."""
     try:
         written = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; make it: snakemake --cores all {path}") from None
-    with fits(path):
+    with reading(path):
         with zipfile.ZipFile(io.BytesIO(written)) as parts:
             if sum(part.file_size for part in parts.infolist()) > len(written):
-                raise ValueError("it would unpack to more than it is")
+                raise ValueError("its parts unpack to more than the file's size")
             if changed := parts.testzip():
-                raise ValueError(f"{changed} is not what was written")
+                raise ValueError(f"{changed} has a wrong checksum")
         content = torch.load(io.BytesIO(written), map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
-            raise ValueError("it holds no mapping")
+            raise ValueError("it is not a mapping")
         if not finite(content):
-            raise ValueError("it holds values that are not numbers")
+            raise ValueError("it holds values that are not finite")
         return content
 
 
 @contextmanager
-def fits(path: Path) -> Iterator[None]:
-    """Whatever fails here fails by what is in the file."""
+def reading(path: Path) -> Iterator[None]:
+    """Report every failure of this block as a damaged file."""
     try:
         yield
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # torch has a dozen kinds of error for a damaged file
+    except Exception as error:  # torch raises a dozen kinds of error for a damaged file
         raise damaged(path, str(error).split("\n")[0][:120]) from None
 
 
 def finite(content: Any) -> bool:
-    """Whether every number in nested mappings and lists is one."""
+    """Whether all numbers in nested mappings and lists are finite."""
     if isinstance(content, Tensor):
         return bool(content.isfinite().all())
     if isinstance(content, dict | list | tuple):

@@ -1,4 +1,4 @@
-"""The one loop: every objective is trained by it, whatever its paper."""
+"""The training loop of all objectives."""
 
 import sys
 import time
@@ -37,7 +37,7 @@ def fit(
     device: torch.device,
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
 ) -> State:
-    """Train for `spec.epochs`; interrupted at any moment, the same call goes on to the same end."""
+    """Train for `spec.epochs`; interrupted anywhere, the same call resumes and ends with the same weights."""
     for part in spec.freeze:
         getattr(model, part).requires_grad_(False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -47,16 +47,16 @@ def fit(
         state = resume(checkpoint, model, optimiser, owner)
     total, half = spec.epochs * batches.steps, precision(engine, device) == "bf16"
     if state.step and distributed.FIRST:
-        print(f"goes on at step {state.step}/{total}", file=sys.stderr, flush=True)
+        print(f"resumes at step {state.step}/{total}", file=sys.stderr, flush=True)
     progress, saved = Progress(total, done=state.step), time.monotonic()
     unread: list[Tensor] = []
-    read_every = 1 if device.type == "cpu" else 50  # reading a loss makes the device wait
+    read_every = 1 if device.type == "cpu" else 50  # reading a loss synchronises with the device
     distributed.synced(model).train()
     if compiles(engine, device, spec, total):
         compiled(model, device)
     elif by_winograd(engine, device):
         take_over(model)
-    resting: set[str] | None = None
+    frozen: set[str] | None = None
 
     def save() -> None:
         if distributed.FIRST:
@@ -65,13 +65,13 @@ def fit(
     with stop_signals() as stopping:
         while state.step < total:
             epoch = state.step // batches.steps
-            if resting != (now := frozen_parts(spec, epoch)):
-                rest(model, resting := now)
+            if frozen != (parts := frozen_parts(spec, epoch)):
+                freeze(model, frozen := parts)
             rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
             rate *= spec.optimiser.options.lr
             torch.manual_seed(
                 chance(seed, state.step) + distributed.RANK
-            )  # for layers that draw, as dropout does
+            )  # for layers that draw, such as dropout
             generator = torch.Generator(device).manual_seed(chance(seed, state.step, "corruption"))
             batch = batches.at(state.step, device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
@@ -83,7 +83,7 @@ def fit(
             if spec.clip is not None:
                 for group in clipped_together(model, spec):
                     nn.utils.clip_grad_norm_(group, spec.clip)
-            for settings in optimiser.param_groups:  # replaced where a checkpoint was loaded
+            for settings in optimiser.param_groups:  # loading a checkpoint replaces them
                 settings["lr"] = rate
             optimiser.step()
             unread.append(loss)
@@ -106,36 +106,36 @@ def fit(
     progress.end()
     if not finite(model.state_dict()):
         raise ValueError(
-            f"the weights are not finite after step {total}; a lower lr, or engine.precision: fp32"
+            f"the weights are not finite after step {total}; set a lower lr, or engine.precision: fp32"
         )
     return state
 
 
 def clipped_together(model: nn.Module, spec: Run) -> list[list[nn.Parameter]]:
-    """Parameters whose gradients share a norm: those of each child of `clip_each`, and all others."""
+    """Groups of parameters clipped by one norm: each child of `clip_each`, and the others together."""
     apart = [list(child.parameters()) for part in spec.clip_each for child in getattr(model, part).children()]
     taken = {id(parameter) for group in apart for parameter in group}
     return [*apart, [parameter for parameter in model.parameters() if id(parameter) not in taken]]
 
 
 def frozen_parts(spec: Run, epoch: int) -> set[str]:
-    """The parts that stay as they are in an epoch."""
+    """Parts frozen during this epoch."""
     return {*spec.freeze, *(spec.transfer if epoch < spec.warmup else ())}
 
 
-def rest(model: nn.Module, parts: set[str]) -> None:
-    """These parts neither learn nor move their batch statistics; the others do."""
+def freeze(model: nn.Module, parts: set[str]) -> None:
+    """Freeze the weights and batch statistics of these parts; unfreeze the others."""
     for name, part in model.named_children():
         part.requires_grad_(name not in parts).train(name not in parts)
 
 
 def _read(unread: list[Tensor], state: State, log: Callable, *, every: int) -> None:
-    """Bring the losses of the last steps over from the device; one that is not finite ends the run."""
+    """Copy the last losses from the device and log them; stop the run if one is not finite."""
     first = state.step - len(unread)
     for step, loss in enumerate(torch.stack(unread).float().tolist(), start=first + 1):
         if loss != loss or loss in (float("inf"), float("-inf")):
             raise ValueError(
-                f"the loss is {loss} at step {step}; a lower lr, 'clip', or engine.precision: fp32"
+                f"the loss is {loss} at step {step}; set a lower lr, 'clip', or engine.precision: fp32"
             )
         state.pending.append(loss)
         if step % every == 0:

@@ -18,8 +18,8 @@ def sgd(parameters: list[nn.Parameter], options: Any) -> Optimizer:
 OPTIMISERS: dict[str, Callable[[list[nn.Parameter], Any], Optimizer]] = {"adam": adam, "sgd": sgd}
 
 
-# Each returns the factor by which an epoch's rate is less than the first one's, from the losses of the epochs
-# before it. They hold no state, so that a resumed run needs none.
+# A schedule returns an epoch's factor of the first learning rate, from the losses of the epochs before it.
+# Schedules hold no state, so that a resumed run has none to restore.
 def steps(options: Any, epoch: int, losses: list[float]) -> float:
     return options.factor ** sum(at <= epoch for at in options.at)
 

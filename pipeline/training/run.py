@@ -1,4 +1,4 @@
-"""What pretrain and finetune share: a run of params.yaml becomes weights and a record of how."""
+"""Train a run of params.yaml, for pretrain and finetune; write its weights and its record."""
 
 import json
 import time
@@ -27,7 +27,7 @@ from pipeline.objectives import objective_of
 from pipeline.system.files import need_room, write_json
 from pipeline.tracking.events import tracked
 from pipeline.tracking.provenance import commit, machine, now
-from pipeline.training.checkpoint import State, fits, load_tensors, save_tensors
+from pipeline.training.checkpoint import State, load_tensors, reading, save_tensors
 from pipeline.training.loop import fit
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
@@ -35,7 +35,7 @@ from pipeline.work.identity import Training
 
 
 def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
-    """Train one run with one seed, or go on with it; its weights, then its record, are written last."""
+    """Train one run with one seed, or resume it; write its weights and then its record at the end."""
     training, engine = graph.training(stage, name, seed), graph.params.engine
     prepare(engine.threads)
     began, device = time.time(), device_at_hand()
@@ -43,14 +43,14 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
     images = images_of(training, stream_above_gb=engine.stream_above_gb, on=on)
     manifest = images.manifest
     model = beginning(training, manifest).to(device).to(memory_format=torch.channels_last)
-    size = sum(each.numel() * each.element_size() for each in model.state_dict().values())
-    # A checkpoint holds the weights and two moments of each; a new one is written before the old one goes.
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    # A checkpoint holds each weight and two moments; the new one is written before the old one is deleted.
     need_room(training.folder, 6 * size + (1 << 16), what=training.identity)
     objective = objective_of(training.spec)
     owner = {"identity": training.identity}
     files = [training.record, training.weights]
-    story = tracked(training, manifest, commit=commit(), files=files) if distributed.FIRST else nullcontext()
-    with distributed.joined(device), story as events:
+    log = tracked(training, manifest, commit=commit(), files=files) if distributed.FIRST else nullcontext()
+    with distributed.joined(device), log as events:
         state, spec, labelled = State(), training.spec, np.array([], int)
         if spec.epochs:
             labelled = subset(images, spec.data, seed=seed)
@@ -85,25 +85,25 @@ def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
 
 
 def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batches | Mixed:
-    """Of labelled images; or half of these, half of all images of a split, whose labels are not looked at."""
+    """Batches of labelled images, or mixed ones: half labelled, half from a whole split without labels."""
     data, batch, seed = training.spec.data, training.spec.batch, training.seed
     if data.unlabelled is None:
         return Batches(images, labelled, training.spec.augment, batch=batch, seed=seed)
     if data.unlabelled == data.split:
         others = np.setdiff1d(np.arange(images.manifest.count), held_out(images, data, seed=seed)[0])
-        held = images
+        unlabelled = images
     else:
         held = images_of(training, data.unlabelled, stream_above_gb=images.stream_above_gb, on=images.on)
         others = np.arange(held.manifest.count)
     half, apart = batch // 2, chance(seed, "unlabelled")
     return Mixed(
         Batches(images, labelled, training.spec.augment, batch=half, seed=seed),
-        Batches(held, others, training.spec.augment, batch=batch - half, seed=apart),
+        Batches(unlabelled, others, training.spec.augment, batch=batch - half, seed=other_seed),
     )
 
 
 def beginning(training: Training, manifest: Manifest) -> nn.Module:
-    """The run's network at its first step: drawn by its seed, then the parts that it takes over."""
+    """The run's network before its first step: drawn by its seed, then with transferred parts loaded."""
     model = objective_of(training.spec).build(training.spec, manifest)
     initialise(
         model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
@@ -122,7 +122,7 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
                 raise ValueError(
                     f"{training.label}.transfer names {part!r}; {training.start.label} has {', '.join(parts)}"
                 )
-            with fits(training.start.weights):
+            with reading(training.start.weights):
                 getattr(model, part).load_state_dict(parts[part])
     return model
 
@@ -132,7 +132,7 @@ def _take_weights(model: nn.Module, path: Path, manifest: Manifest, *, where: st
     if not path.exists():
         raise ValueError(
             f"{where}: {path} is missing; put torchvision's VGG-16 there, vgg16-397923af.pth of "
-            "https://download.pytorch.org/models/, or take 'weights' away to train the network here"
+            "https://download.pytorch.org/models/, or remove 'weights' to train the network here"
         )
     mean, std = (torch.tensor(manifest.record[name]) for name in ("mean", "std"))
     try:
@@ -163,7 +163,7 @@ def _write(
             **describe(training, manifest),
             "commit": commit(),
             "spec": plain(training.spec),
-            "parameters": sum(each.numel() for each in model.parameters()),
+            "parameters": sum(weights.numel() for weights in model.parameters()),
             "pairs": [list(pair) for pair in getattr(model, "pairs", ())],
             "loss_weights": loss_weights,
             "steps": state.step,
@@ -181,7 +181,7 @@ def _write(
 
 
 def describe(training: Training, manifest: Manifest) -> dict[str, Any]:
-    """Who a run is, for its record and for MLflow."""
+    """The identity of a run, for its record and for MLflow."""
     return {
         "identity": training.identity,
         "stage": training.stage,

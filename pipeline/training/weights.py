@@ -7,15 +7,15 @@ from torch import nn
 
 from pipeline.data.manifest import Manifest
 from pipeline.objectives import objective_of
-from pipeline.training.checkpoint import fits, load_tensors
+from pipeline.training.checkpoint import load_tensors, reading
 from pipeline.work.identity import Training
 
 
 def trained(training: Training, manifest: Manifest) -> nn.Module:
-    """The run's network with the weights that it ended with."""
+    """The run's network with its final weights."""
     model = objective_of(training.spec).build(training.spec, manifest)
     for name, tensors in load_parts(training).items():
-        with fits(training.weights):
+        with reading(training.weights):
             getattr(model, name).load_state_dict(tensors)
     return model.eval()
 
@@ -29,5 +29,5 @@ def load_weights(training: Training) -> dict[str, Any]:
 
 def load_parts(training: Training) -> dict[str, dict[str, torch.Tensor]]:
     content = load_weights(training)
-    with fits(training.weights):
+    with reading(training.weights):
         return content["parts"]
