@@ -1,1 +1,1 @@
-"""MLflow."""
+"""Event logs of runs, and their delivery to MLflow."""

@@ -1,8 +1,8 @@
-"""delivered: which stories a store of MLflow has, so that no graph hands them over again.
+"""Remember which event logs an MLflow store has, so that no graph delivers them again.
 
-A file for each store has a line for each story, and the store keeps a digest of these lines as a tag. Only
-lines up to that digest count. So a memory that is lost, edited or another store's, and a store that was
-deleted or restored from a backup, lead to a second delivery, never to a missing one.
+Each store has a file with one line per event log, and keeps a digest of these lines as a tag. Only lines up
+to that digest count. So a file that is lost, edited or another store's, and a store that was deleted or
+restored from a backup, cause a second delivery, never a missing one.
 """
 
 import hashlib
@@ -20,30 +20,30 @@ from pipeline.work.identity import short_hash
 FOLDER = RESULTS / ".mlflow"
 EXPERIMENT = "evaluate"  # carries the tag
 SQLITE = "sqlite:///"
-State = tuple[int, int]  # size and time of a story's file
+State = tuple[int, int]  # size and modification time of an event log
 
 
 def file_of(store: str, kind: str) -> Path:
-    """A file of this folder that belongs to one store, named by its address without passwords."""
+    """The file of one store in this folder, named by the store's address without passwords."""
     return FOLDER / f"{short_hash(store)}.{kind}"
 
 
 class Delivered:
-    """The stories that one store has."""
+    """The event logs that one store has."""
 
     def __init__(self, store: str) -> None:
         self.store, self.path = store, file_of(store, "jsonl")
         self.known: dict[str, State] = {}
-        self.trusted = False  # whether the store vouches for them
+        self.trusted = False  # whether the store's digest covers them
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         self._begin(lines[0] if lines else b"")
         self._lines = lines
 
     def _begin(self, first: bytes) -> None:
-        self.tag = f"pipeline.delivered.{hashlib.sha256(first).hexdigest()[:16]}"  # folders share a server
+        self.tag = f"pipeline.delivered.{hashlib.sha256(first).hexdigest()[:16]}"  # servers are shared
 
     def trust(self, vouched: str | None) -> None:
-        """Believe the lines up to the digest that the store keeps."""
+        """Trust the lines up to the digest that the store keeps."""
         digest, covered = hashlib.sha256(), 0
         for number, line in enumerate(self._lines, 1):
             digest.update(line)
@@ -56,7 +56,7 @@ class Delivered:
         }
 
     def believe(self) -> None:
-        """Where the store cannot be asked."""
+        """Trust all lines, where reading the store would take MLflow."""
         self.trust(self.digest)
 
     @property
@@ -64,7 +64,7 @@ class Delivered:
         return hashlib.sha256(b"".join(self._lines)).hexdigest()
 
     def add(self, stories: dict[str, State]) -> None:
-        """On the disk before the store vouches for it; where nothing is trusted, a memory begins."""
+        """Write the file before the store gets its digest; without trusted lines, begin a new file."""
         if not self._lines:
             self._lines = [_written({"store": self.store, "id": uuid.uuid4().hex})]
             self._begin(self._lines[0])
@@ -79,16 +79,16 @@ def _written(line: dict[str, object]) -> bytes:
 
 
 def vouched(store: str, tag: str) -> str | None:
-    """The digest that a store keeps, where it is a file: importing MLflow to ask it takes seconds."""
+    """The digest in a store that is an SQLite file, read without MLflow, whose import takes seconds."""
     if not is_file(store):
         return None
     address = f"file:{quote(store.removeprefix(SQLITE))}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
-            found = database.execute("select value from experiment_tags where key = ?", (tag,)).fetchone()
-    except sqlite3.Error:  # missing, locked, or of another layout: MLflow is asked
+            row = database.execute("select value from experiment_tags where key = ?", (tag,)).fetchone()
+    except sqlite3.Error:  # missing, locked or of another schema: MLflow decides
         return None
-    return found and found[0]
+    return row and row[0]
 
 
 def is_file(store: str) -> bool:
@@ -96,7 +96,7 @@ def is_file(store: str) -> bool:
 
 
 def stories(name: str) -> Iterator[tuple[str, State]]:
-    """The stories of all runs, by the run's folder below results/runs."""
+    """The event logs of all runs, by the run's folder below results/runs."""
     root = RESULTS / "runs"
     for path in sorted(root.glob(f"*/*/*/*/{name}")):
         stat = path.stat()

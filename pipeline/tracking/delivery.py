@@ -1,4 +1,4 @@
-"""Hand stories over to MLflow beside the runs."""
+"""Deliver event logs to MLflow while the runs go on."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ from pipeline.tracking.events import EVENTS
 from pipeline.tracking.store import Store, connect, masked, pending, uri
 
 LOOK_SECONDS = 2.0
-PATIENCE = 10.0  # with a store that takes nothing, once all is told
+PATIENCE = 10.0  # seconds with a failing store, after the last run has ended
 
 
 def waits() -> bool:
-    """Whether a story is not delivered, as far as that is known without MLflow."""
+    """Whether an event log is pending, as far as that is known without MLflow."""
     store = masked(uri())
     memory = Delivered(store)
     if is_file(store):
@@ -26,7 +26,7 @@ def waits() -> bool:
 
 
 def deliver(*, until: threading.Event, patience: float) -> None:
-    """Hand over until the end and all that is left then; `patience` is for a store that takes nothing."""
+    """Deliver until `until` is set, then all that is pending; then retry a failing store for `patience`."""
     memory, looked = Delivered(masked(uri())), file_of(masked(uri()), "looked")
     memory.trust(vouched(memory.store, memory.tag))
     store, fault, ended = None, "", 0.0
@@ -44,9 +44,9 @@ def deliver(*, until: threading.Event, patience: float) -> None:
             fault = ""
             if last:
                 return
-        except Exception as error:  # whatever trouble the store is in, the runs go on
+        except Exception as error:  # no fault of the store may stop the runs
             if not fault:
-                print(f"MLflow at {masked(uri())} takes nothing: {_reason(error)}", file=sys.stderr)
+                print(f"MLflow at {masked(uri())} does not accept events: {_reason(error)}", file=sys.stderr)
             fault = _reason(error)
             if last and time.monotonic() - ended > patience:
                 raise _undelivered(fault) from None
@@ -57,8 +57,8 @@ def deliver(*, until: threading.Event, patience: float) -> None:
 
 def _undelivered(fault: str) -> ValueError:
     return ValueError(
-        f"NOT DELIVERED to MLflow at {masked(uri())}: {fault}; what the runs told waits in their folders "
-        f"({EVENTS}), and `python -m pipeline.track` delivers it"
+        f"NOT DELIVERED to MLflow at {masked(uri())}: {fault}; the events are kept in the runs' folders "
+        f"({EVENTS}), and `python -m pipeline.track` delivers them"
     )
 
 
@@ -67,7 +67,7 @@ def _reason(error: Exception) -> str:
 
 
 def deliver_in_turn(*, until: threading.Event, patience: float) -> None:
-    """As `deliver`; while another process hands over, it may do so for this one too, up to the end."""
+    """Deliver, or let another process that holds the lock deliver the events of this one, too."""
     lock_file, looked = (file_of(masked(uri()), kind) for kind in ("lock", "looked"))
     ended = 0.0
     while True:
@@ -79,7 +79,7 @@ def deliver_in_turn(*, until: threading.Event, patience: float) -> None:
             if looked.exists() and looked.stat().st_mtime > ended:
                 return None
             if time.time() - ended > patience + LOOK_SECONDS:
-                raise _undelivered(f"{holder(lock_file)} hands over, and does not come to it")
+                raise _undelivered(f"{holder(lock_file)} is delivering and has not reached these events")
             time.sleep(0.2)
         until.wait(LOOK_SECONDS)
 

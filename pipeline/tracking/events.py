@@ -1,4 +1,4 @@
-"""The story of one run, as lines of a file in its own folder."""
+"""The event log of one run: lines of a file in the run's folder."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ EVENTS = "events.jsonl"
 
 
 class Events:
-    """The story of one run: who it is, its metrics by step, how it ended."""
+    """The event log of one run: its identity, its metrics by step, its end."""
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ class Events:
             self._file.truncate(sum(len(_written(line)) for line in told))
         else:
             self._file.truncate(0)
-            self._tell({"begin": header, "time": _now()})
+            self._append({"begin": header, "time": _now()})
 
     def _lock(self) -> None:
         """One process at a time at a run: jobs outlive a Snakemake that is killed alone."""
@@ -38,15 +38,15 @@ class Events:
             lock_descriptor(self._file.fileno())
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Tell a step once, also where a run goes on from a checkpoint before it."""
+        """Log each step once, even if a resumed run repeats it."""
         if step > self.last:
-            self._tell({"step": step, "metrics": metrics, "time": _now()})
+            self._append({"step": step, "metrics": metrics, "time": _now()})
 
     def end(self, status: str, files: list[Path]) -> None:
         with self._file:
-            self._tell({"end": status, "files": [str(file) for file in files], "time": _now()})
+            self._append({"end": status, "files": [str(file) for file in files], "time": _now()})
 
-    def _tell(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any]) -> None:
         self._file.write(_written(line))
         self._file.flush()
 
@@ -60,26 +60,26 @@ def _written(line: dict[str, Any]) -> bytes:
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The lines of a story, as far as they are what was written: a kill may leave half of the last one."""
+    """The lines of an event log up to the first damaged one: a kill may leave half of the last line."""
     if not path.exists():
         return []
-    told: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     for text in path.read_bytes().splitlines(keepends=True):
         try:
             line = json.loads(text)
         except ValueError:
             break
-        if not isinstance(line, dict) or _written(line) != text or ("begin" in line) != (not told):
+        if not isinstance(line, dict) or _written(line) != text or ("begin" in line) != (not lines):
             break
-        told.append(line)
-    return told
+        lines.append(line)
+    return lines
 
 
 @contextmanager
 def tracked(
     work: Training | Measurement, manifest: Any, *, commit: str, files: list[Path]
 ) -> Iterator[Events]:
-    """Tell the story of a training or a measurement; `files` are its artefacts once it is finished."""
+    """Log a training or a measurement; `files` are its artefacts if it finishes."""
     from pipeline.config.typed import plain
     from pipeline.papers import places, used_by
 
@@ -106,7 +106,7 @@ def tracked(
     try:
         yield events
     except BaseException as error:
-        with suppress(OSError):  # a full disk has been said already
+        with suppress(OSError):  # a full disk is reported by the error itself
             events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])
         raise
     else:
@@ -120,7 +120,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     """A nested specification as MLflow's parameters: data.set, optimiser.adam.lr, …"""
     if isinstance(value, dict):
         parts: dict[str, str] = {}
-        for name, each in value.items():
-            parts |= flat(each, f"{prefix}.{name}" if prefix else name)
+        for name, part in value.items():
+            parts |= flat(part, f"{prefix}.{name}" if prefix else name)
         return parts
     return {prefix: value if isinstance(value, str) else json.dumps(value)}

@@ -1,4 +1,4 @@
-"""The process beside all runs that hands over to MLflow what happens."""
+"""The process that delivers event logs to MLflow while runs go on."""
 
 import os
 import subprocess
@@ -6,13 +6,13 @@ import sys
 import time
 from contextlib import suppress
 
-FOLLOWED = "PIPELINE_FOLLOWED"  # set by a process that sees to what the runs below it tell
+FOLLOWED = "PIPELINE_FOLLOWED"  # set by a process that delivers the events of its child processes
 
 
 def follow() -> subprocess.Popen | None:
-    """Hand over what happens until this process has ended; where one above it does so already, nothing.
+    """Start a follower that delivers until this process ends; None if a parent process has one.
 
-    The follower knows the end, whatever it was, by the end of its standard input.
+    Its standard input closes however this process ends, which stops the follower.
     """
     if FOLLOWED in os.environ:
         return None
@@ -21,12 +21,12 @@ def follow() -> subprocess.Popen | None:
 
 
 def finish(followers: list[subprocess.Popen | None], *, within: float | None = None) -> None:
-    """Let them hand over the rest, and wait for it; after so many seconds they go on alone."""
-    told = [follower for follower in followers if follower is not None]
+    """Close their input and wait until they have delivered; after `within` seconds leave them running."""
+    running = [follower for follower in followers if follower is not None]
     until = time.monotonic() + (within or 0)
-    for follower in told:
+    for follower in running:
         assert follower.stdin is not None
         follower.stdin.close()
-    for follower in told:
+    for follower in running:
         with suppress(subprocess.TimeoutExpired):
             follower.wait(None if within is None else max(0.0, until - time.monotonic()))

@@ -33,7 +33,7 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The last commit that touched pipeline/, a `+` behind it if edited since; `unknown` without git."""
+    """The last commit that touched pipeline/, with a `+` if edited since; `unknown` without git."""
     if shutil.which("git") is None:
         return "unknown"
 
