@@ -127,7 +127,7 @@ def test_imagenet_unpacks_from_its_official_archives(monkeypatch, tmp_path, raw)
     assert {test[i].image: test[i].label for i in range(3)} == {jpeg(101): 2, jpeg(102): 0, jpeg(103): 1}
     some = source.open(raw, "train", synsets=(WNIDS[2], WNIDS[1]))
     assert [some[i].label for i in range(4)] == [1, 1, 2, 2]
-    with pytest.raises(ValueError, match="lacks 1 of the classes asked for: n09999999"):
+    with pytest.raises(ValueError, match="lacks 1 of the classes in 'synsets': n09999999"):
         source.open(raw, "train", synsets=("n09999999",))
     source.fetch(raw, mirror=None)  # what is unpacked is not asked for again
 

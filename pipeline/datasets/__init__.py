@@ -1,4 +1,4 @@
-"""Where images come from: what each source is, how to get it, how to read a split of it."""
+"""Sources of images: the properties of each, how to fetch it, how to read a split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# A class, and its box: left, top, right and lower end, in parts of the image.
+# A class and its box: left, top, right, bottom, as fractions of the image's sides.
 Object = tuple[int, float, float, float, float]
 
 VOID = 255  # in a mask: no class
@@ -23,7 +23,7 @@ class Sample:
     label: int | list[int] | None = None  # a class; the classes shown; none
     mask: np.ndarray | bytes | None = None  # (H, W) classes or VOID; or a palette PNG
     objects: list[Object] | None = None
-    origin: str = ""  # the file that it came in, for messages
+    origin: str = ""  # the file that it was read from, for messages
 
 
 class Split(Protocol):
@@ -36,15 +36,15 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    labels: Literal["class", "classes", "mask"]  # one an image, several an image, one a pixel
+    labels: Literal["class", "classes", "mask"]  # one per image, several per image, one per pixel
     classes: int | None  # None: counted in the folder
     channels: int
-    side: int  # of photographs the usual short side
+    side: int  # for photographs, the usual shorter side
     splits: dict[str, int]  # official numbers of images
     fetch: Callable[..., None]  # fetch(raw, *, mirror, path)
     open: Callable[..., Split]  # open(raw, split, *, path, synsets)
-    files: dict[str, int] = field(default_factory=dict)  # official ones, in bytes
-    unpacks: bool = False  # beside the archive
+    files: dict[str, int] = field(default_factory=dict)  # official files and their sizes in bytes
+    unpacks: bool = False  # whether the unpacked files lie beside the archive
 
 
 def _lazy(module: str, function: str) -> Callable[..., Any]:

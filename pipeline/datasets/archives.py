@@ -1,4 +1,4 @@
-"""Official files: which they are, where they are found, that they are the right ones, what is in them."""
+"""Official files: find or download, verify by md5, unpack."""
 
 import hashlib
 import http.client
@@ -13,25 +13,25 @@ from pathlib import Path
 
 from pipeline.system.files import damaged, write_whole
 
-EXPANSION = 20  # times its own size is the most that an archive may unpack to; STL-10's is 1.2
-PATIENCE = 60  # seconds without a byte, after which a server is given up
+EXPANSION = 20  # an archive may unpack to at most this many times its size; STL-10 takes 1.2
+PATIENCE = 60  # seconds without a byte before a download fails
 
 
 @dataclass(frozen=True)
 class Archive:
     md5: str
-    urls: tuple[str, ...] = ()  # none: its users must get it themselves
+    urls: tuple[str, ...] = ()  # none: users have to get the file themselves
 
 
 @cache
 def official() -> dict[str, Archive]:
-    """File name -> what torchvision knows of it."""
+    """File name -> its md5 and URLs, from torchvision."""
     from torchvision.datasets import CIFAR10, CIFAR100, MNIST, STL10, SVHN
     from torchvision.datasets.imagenet import ARCHIVE_META
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
     known = {
-        # What MNIST's archives hold: the same digits are about in archives of other compressions.
+        # Of the unpacked files, since mirrors of MNIST compress them differently.
         "train-images-idx3-ubyte": Archive("6bbc9ace898e44ae57da46a324031adb"),
         "train-labels-idx1-ubyte": Archive("a25bea736e30d166cdddb491f175f624"),
         "t10k-images-idx3-ubyte": Archive("2646ac647ad5339dbf082846283269ea"),
@@ -41,8 +41,8 @@ def official() -> dict[str, Archive]:
         known[name] = Archive(md5, tuple(server + name for server in MNIST.mirrors))
     for url, name, md5 in SVHN.split_list.values():
         known[name] = Archive(md5, (url,))
-    for each in (CIFAR10, CIFAR100, STL10):
-        known[each.filename] = Archive(each.tgz_md5, (each.url,))
+    for dataset in (CIFAR10, CIFAR100, STL10):
+        known[dataset.filename] = Archive(dataset.tgz_md5, (dataset.url,))
     for year in ("2007", "2007-test", "2012"):
         entry = DATASET_YEAR_DICT[year]
         known[entry["filename"]] = Archive(entry["md5"], (entry["url"],))
@@ -57,24 +57,24 @@ def md5_of(path: Path) -> str:
 
 
 def verify(path: Path, name: str) -> Path:
-    """`path`, when its content is the official file `name`."""
-    wanted = official()[name].md5
+    """Return `path` if its md5 is that of the official file `name`."""
+    expected = official()[name].md5
     if not path.is_file():
         raise ValueError(f"{path} is missing; python -m pipeline.fetch {path.parent.name} gets it")
-    found = md5_of(path)
-    if found != wanted:
+    md5 = md5_of(path)
+    if md5 != expected:
         fetched = path.with_name("fetched.json")
-        if fetched.exists():  # it was the right one once, and can be got again
-            raise damaged(path, f"its md5 is {found}, the official {name} has {wanted}", manifest=fetched)
+        if fetched.exists():  # it was verified when fetched, and can be fetched again
+            raise damaged(path, f"its md5 is {md5}, the official {name} has {expected}", manifest=fetched)
         raise ValueError(
-            f"{path} is damaged or another file: its md5 is {found}, the official {name} has {wanted}; "
+            f"{path} is damaged or another file: its md5 is {md5}, the official {name} has {expected}; "
             "delete it and fetch again, or put the official one in its place"
         )
     return path
 
 
 def find(name: str, raw: Path, mirror: Path | None) -> Path | None:
-    """The file in `raw` or in the mirror, flat, by source or as torchvision lays it out."""
+    """Look for the file in `raw`, then in the mirror: flat, by source, or in torchvision's layout."""
     places = [raw]
     if mirror is not None:
         places += [mirror, mirror / raw.name, mirror / raw.name.upper() / "raw"]
@@ -82,13 +82,13 @@ def find(name: str, raw: Path, mirror: Path | None) -> Path | None:
 
 
 def place(name: str, raw: Path, mirror: Path | None) -> Path:
-    """The official file in `raw`, verified: what lies there, or the mirror's, or the network's."""
-    path, found = raw / name, find(name, raw, mirror)
-    if found is None:
+    """Return the verified official file in `raw`; copy it from the mirror or download it if it is missing."""
+    path, source = raw / name, find(name, raw, mirror)
+    if source is None:
         return download(name, raw, mirror)
-    verify(found, name)
-    if found != path:
-        write_whole(path, lambda beside: shutil.copyfile(found, beside))
+    verify(source, name)
+    if source != path:
+        write_whole(path, lambda beside: shutil.copyfile(source, beside))
     return path
 
 
@@ -116,7 +116,7 @@ def download(name: str, raw: Path, mirror: Path | None) -> Path:
 
 
 def unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None] | None = None) -> None:
-    """A verified archive's files, all of them or none."""
+    """Unpack a verified archive: all of its files or none."""
     if folder.is_dir():
         return
     beside = folder.with_name(f".{folder.name}.unpacking")
@@ -125,7 +125,7 @@ def unpack(path: Path, folder: Path, extract: Callable[[Path, Path], None] | Non
         (extract or extract_tar)(path, beside)
         beside.replace(folder)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} does not unpack into {folder}: {error}; nothing was kept of it") from None
+        raise ValueError(f"{path} does not unpack into {folder}: {error}; no file was kept") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -137,7 +137,7 @@ def extract_tar(path: Path, folder: Path) -> None:
 
 
 def bounded(path: Path) -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
-    """Refuses members and links that leave the folder, devices, and more than such an archive can hold."""
+    """A filter that refuses paths outside the folder, devices, and archives that unpack to too much."""
     left = EXPANSION * path.stat().st_size
 
     def take(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
@@ -145,7 +145,7 @@ def bounded(path: Path) -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | No
         left -= member.size
         free = shutil.disk_usage(folder).free
         if left < 0:
-            raise tarfile.TarError(f"with {member.name} it would be {EXPANSION} times its own size")
+            raise tarfile.TarError(f"with {member.name} it unpacks to more than {EXPANSION} times its size")
         if member.size > free:
             raise tarfile.TarError(f"{member.name} needs {member.size} bytes, {free} are free")
         return tarfile.data_filter(member, folder)

@@ -19,8 +19,8 @@ from pipeline.datasets.pixels import decode
 from pipeline.datasets.splits import Arrays
 from pipeline.system.files import damaged, write_whole
 
-PACKED = "images.npz"  # what `fetch` makes of a tree of files
-CONTENT = {  # sha256 over the sorted sha256 of the images: the same in whatever order and format they come
+PACKED = "images.npz"  # `fetch` packs a tree of image files into it
+CONTENT = {  # sha256 over the images' sorted sha256, whatever their order and format
     (10, "train"): "d59acf989e068e709ce686cda292672c7b212c08d29d3d3e6d8c3aa99eba6a85",
     (10, "test"): "899683d46c3a8c66fd56e1af12202e69fe5a4517be10b0f68e04c78fe585c57c",
     (100, "train"): "36ce7a701fbea47796e570c34382aad50f2539687cfcbc6ae96e2f56530d29b6",
@@ -35,7 +35,7 @@ def _official(classes: int) -> Any:
 
 
 def _fetch(classes: int, raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
-    """The archive; or SPLIT/CLASS/IMAGE from the mirror's folder of the set's name."""
+    """Fetch the archive; or pack SPLIT/CLASS/IMAGE from the mirror's folder named after the data set."""
     tree = mirror / raw.name if mirror is not None else None
     if tree is not None and tree.is_dir() and find(_official(classes).filename, raw, mirror) is None:
         _pack(classes, tree, raw / PACKED)
@@ -105,7 +105,7 @@ def _open_packed(classes: int, packed: Path, split: str) -> Arrays:
     try:
         with np.load(packed, allow_pickle=False) as held:
             images, labels, names = held[split], held[f"{split}_labels"], held["classes"].tolist()
-    except Exception as error:  # numpy and zipfile have several kinds of error for a damaged file
+    except Exception as error:  # numpy and zipfile raise several kinds of error for a damaged file
         raise damaged(packed, str(error), manifest=packed.with_name("fetched.json")) from None
     if content_of(images, labels) != CONTENT[classes, split]:
         raise damaged(
@@ -129,7 +129,7 @@ def _read(archive: Path, tar: tarfile.TarFile, official: Any, name: str, *keys: 
         return [content[key] for key in keys]
     except MemoryError:
         raise
-    except Exception as error:  # what is no such pickle may fail in any way
+    except Exception as error:  # any other content may fail in any way
         raise ValueError(f"{archive}: {member} cannot be read: {error}") from None
 
 
@@ -143,7 +143,7 @@ class ArraysOnly(pickle.Unpickler):
             ("numpy", "dtype"): np.dtype,
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no official file does")
+            raise pickle.UnpicklingError(f"it calls {module}.{name}, which no official file does")
         return allowed[module, name]
 
 

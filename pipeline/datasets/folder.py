@@ -9,7 +9,7 @@ OF_THE_SYSTEM = ("Thumbs.db", "desktop.ini")
 
 
 def fetch(raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
-    """Nothing is copied; a slip is found before anything is made of it."""
+    """Copy nothing; check the layout before any shard is written."""
     for folder in _folders(_root(path)):
         _listed(folder)
 
@@ -19,23 +19,23 @@ def open_split(
 ) -> Files:
     root = _root(path)
     if not (root / split).is_dir():
-        names = ", ".join(each.name for each in _folders(root))
+        names = ", ".join(folder.name for folder in _folders(root))
         raise ValueError(f"{root} has no split {split!r}; its folders are {names}")
-    # Of all splits, so that a class that one of them lacks does not shift the others.
-    classes = sorted({each.name for folder in _folders(root) for each in _folders(folder)})
+    # From all splits, so that a class missing in one split does not shift the numbers of others.
+    classes = sorted({class_.name for folder in _folders(root) for class_ in _folders(folder)})
     number = {name: k for k, name in enumerate(classes)}
     paths = _listed(root / split)
-    labels = [None if each.parent == root / split else number[each.parent.name] for each in paths]
+    labels = [None if file.parent == root / split else number[file.parent.name] for file in paths]
     return Files(paths, labels.__getitem__, tuple(classes))
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Every file of a folder, all of them images."""
-    files = sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
-    files = [each for each in files if each.name not in OF_THE_SYSTEM]
-    for each in files:
-        if each.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{each} is not an image; {', '.join(SUFFIXES)} are; convert it or take it away")
+    """The files of a folder; refuse any that is not an image."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = [file for file in files if file.name not in OF_THE_SYSTEM]
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"{file} is not an image; {', '.join(SUFFIXES)} are; convert or remove it")
     return files
 
 
@@ -49,7 +49,7 @@ def _root(path: Path | None) -> Path:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _listed(split: Path) -> list[Path]:
@@ -62,9 +62,9 @@ def _listed(split: Path) -> list[Path]:
     paths = list(flat)
     for folder in folders:
         if deeper := _folders(folder):
-            raise ValueError(f"{folder} holds the folder {deeper[0].name}; a class holds images alone")
+            raise ValueError(f"{folder} holds the folder {deeper[0].name}; a class holds images only")
         if not (images := images_in(folder)):
-            raise ValueError(f"{folder} is empty; put the images of that class there or remove it")
+            raise ValueError(f"{folder} is empty; put that class's images there, or remove it")
         paths += images
     if not paths:
         raise ValueError(f"{split} is empty; it holds CLASS/IMAGE, or images without labels")

@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), which its users get themselves: the official archives, or the trees of them."""
+"""ImageNet (ILSVRC 2012), which users have to get themselves: official archives, or unpacked trees."""
 
 import re
 import tarfile
@@ -11,27 +11,27 @@ from pipeline.datasets.splits import Files
 
 ARCHIVES = {
     "train": ("ILSVRC2012_img_train.tar",),
-    "val": ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"),  # the latter says the images' classes
+    "val": ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"),  # the devkit has the images' classes
 }
 FOLDERS = {"train": "train", "test": "val"}  # the official test labels are not public
 WNID = re.compile(r"n\d{8}")
 
 
 def wanted(raw: Path) -> list[str]:
-    """The archives whose pictures are not there yet."""
+    """The archives whose images are not unpacked yet."""
     return [name for folder, names in ARCHIVES.items() if not _wnids(raw / folder) for name in names]
 
 
 def fetch(raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
-    """Archives of this size are unpacked from where they lie."""
-    found = {name: find(name, raw, mirror) for name in wanted(raw)}
-    if missing := [name for name, file in found.items() if file is None]:
+    """Unpack archives of this size from where they are, without copying them to `raw`."""
+    files = {name: find(name, raw, mirror) for name in wanted(raw)}
+    if missing := [name for name, file in files.items() if file is None]:
         raise ValueError(
-            f"ImageNet is got from image-net.org by its users: {', '.join(missing)} "
+            f"ImageNet has to be requested at image-net.org: {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} neither in {raw} nor in the folder that params.yaml "
             f"names under 'mirror:'; put them there, or {raw}/train/<wnid>/*.JPEG and {raw}/val/<wnid>/*.JPEG"
         )
-    archives = {name: verify(file, name) for name, file in found.items() if file is not None}
+    archives = {name: verify(file, name) for name, file in files.items() if file is not None}
     if ARCHIVES["train"][0] in archives:
         unpack(archives[ARCHIVES["train"][0]], raw / "train", _extract_train)
     if ARCHIVES["val"][0] in archives:
@@ -41,16 +41,16 @@ def fetch(raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
 def open_split(
     raw: Path, split: str, *, path: Path | None = None, synsets: tuple[str, ...] | None = None
 ) -> Files:
-    """`synsets` takes the images of these classes alone; a class keeps its number."""
+    """Open a split, or only the classes `synsets` of it, which keep their numbers."""
     folder = raw / FOLDERS[split]
     present = _wnids(folder)
     if not present:
         raise ValueError(f"{folder} has no image; python -m pipeline.fetch {raw.name} says what to put there")
-    # Of both splits, so that a class that one of them lacks does not shift the others.
-    classes = sorted({wnid for each in FOLDERS.values() for wnid in _wnids(raw / each)})
+    # From both splits, so that a class missing in one split does not shift the numbers of others.
+    classes = sorted({wnid for name in FOLDERS.values() for wnid in _wnids(raw / name)})
     if lacking := sorted(set(synsets or ()) - set(present)):
         raise ValueError(
-            f"{folder} lacks {len(lacking)} of the classes asked for: {', '.join(lacking[:5])}, …"
+            f"{folder} lacks {len(lacking)} of the classes in 'synsets': {', '.join(lacking[:5])}, …"
         )
     number = {wnid: k for k, wnid in enumerate(classes)}
     paths = [image for wnid in sorted(synsets or present) for image in images_in(folder / wnid)]
@@ -60,17 +60,17 @@ def open_split(
 def _wnids(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    return sorted(each.name for each in folder.iterdir() if WNID.fullmatch(each.name))
+    return sorted(path.name for path in folder.iterdir() if WNID.fullmatch(path.name))
 
 
 def _extract_train(path: Path, folder: Path) -> None:
-    """An archive of archives, one a class; the inner ones never touch the disk."""
+    """Unpack an archive of archives, one per class; the inner ones are never written to disk."""
     take = bounded(path)
     with tarfile.open(path) as classes:
         for member in classes:
             name, inner = Path(member.name).stem, classes.extractfile(member)
             if inner is None or not WNID.fullmatch(name):
-                raise tarfile.TarError(f"its member {member.name} is no class")
+                raise tarfile.TarError(f"its member {member.name} is not the archive of a class")
             (folder / name).mkdir(parents=True)
             with tarfile.open(fileobj=inner) as images:
                 images.extractall(folder / name, filter=take)

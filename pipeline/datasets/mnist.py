@@ -22,12 +22,12 @@ BYTES = 0x08  # the idx code of unsigned bytes
 
 
 def fetch(raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
-    """The files as they are inside the archives: these have one checksum, whoever compressed them."""
+    """Keep the unpacked files: their checksums do not depend on who compressed them."""
     for name in (name for pair in FILES.values() for name in pair):
-        found = find(name, raw, mirror) or find(f"{name}.gz", raw, mirror)
-        found = found or download(f"{name}.gz", raw, mirror)
-        if found != raw / name:
-            write_whole(raw / name, partial(_write, _content(found, name)))
+        source = find(name, raw, mirror) or find(f"{name}.gz", raw, mirror)
+        source = source or download(f"{name}.gz", raw, mirror)
+        if source != raw / name:
+            write_whole(raw / name, partial(_write, _content(source, name)))
         verify(raw / name, name)
 
 
@@ -43,14 +43,14 @@ def _content(path: Path, name: str) -> bytes:
             content = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(
-            f"{path} is damaged ({error}): its md5 is {md5_of(path)}, that of the official file is "
+            f"{path} is damaged ({error}): its md5 is {md5_of(path)}, the official file has "
             f"{official()[path.name].md5}; delete it and fetch again, or put the official one in its place"
         ) from None
-    found, wanted = hashlib.md5(content, usedforsecurity=False).hexdigest(), official()[name].md5
-    if found != wanted:
+    digest, official_md5 = hashlib.md5(content, usedforsecurity=False).hexdigest(), official()[name].md5
+    if digest != official_md5:
         raise ValueError(
-            f"{path} holds another file: the md5 of what it holds is {found}, the official {name} has "
-            f"{wanted}; delete it and fetch again, or put the official one in its place"
+            f"{path} holds another file: its content has the md5 {digest}, the official {name} has "
+            f"{official_md5}; delete it and fetch again, or put the official one in its place"
         )
     return content
 

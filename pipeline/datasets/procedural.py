@@ -1,4 +1,4 @@
-"""Drawn pictures in place of any source: the same kind of labels, enough structure that learning shows."""
+"""Procedural pictures in place of a source: the same kind of labels, enough structure to learn from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ HUES = {
     "pink": 0.84,
     "crimson": 0.94,
 }
-TONES = {"black": 0.04, "white": 0.96}  # in place of hues where there is no colour
-TEXTURES = {  # waves across an object: how fast along its width and its height
+TONES = {"black": 0.04, "white": 0.96}  # for images without colour
+TEXTURES = {  # waves across an object: frequencies along its width and height
     "plain": (0, 0),
     "level": (0, 5),
     "upright": (5, 0),
@@ -47,7 +47,7 @@ class Look(NamedTuple):
 
 
 def look(k: int) -> Look:
-    """Of class k: neighbours differ in shape and hue; no two of a thousand are the same."""
+    """The look of class k: neighbours differ in shape and hue, and a thousand classes all differ."""
     units, tens, hundreds = k % 10, k // 10 % 10, k // 100 % 10
     return Look(units, (3 * units + tens) % 10, (tens + hundreds) % 10 if k >= 10 else 0)
 
@@ -73,22 +73,22 @@ def distance(shape: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 class Drawn:
-    """Picture i follows from (source, split, i) alone, however many pictures there are."""
+    """Picture i depends only on (source, split, i), not on the number of pictures."""
 
     def __init__(
         self, source: Source, split: str, *, count: int, side: int, only: Sequence[int] | None = None
     ) -> None:
         self.source, self.count, self.side, self.split = source, count, side, split
-        self.drawn = (source.classes or 10) - (source.labels == "mask")  # class 0 of a mask is the background
-        self.only = only or range(self.drawn)  # the classes that are shown
+        self.drawn = (source.classes or 10) - (source.labels == "mask")  # class 0 of masks is the background
+        self.only = only or range(self.drawn)  # the classes to draw
         names = tuple(self._name(k) for k in range(self.drawn))
         self.classes = ("background", *names) if source.labels == "mask" else names
         self.folds = None
         if (
             split == "train" and "unlabelled" in source.splits
-        ):  # like STL-10's: ten, each a fifth of the images
+        ):  # ten folds of a fifth of the images, as in STL-10
             self.folds = [[i for i in range(count) if (i - fold) % 10 < 2] for fold in range(10)]
-        images = sum(source.splits.values())  # tells sources of the same kind apart
+        images = sum(source.splits.values())  # distinguishes sources of the same kind
         self.seed = (KINDS[source.labels], self.drawn, source.side, images, zlib.crc32(split.encode()))
         places = (np.arange(side, dtype=np.float32) + 0.5) / side
         self.rows, self.columns = places[:, None], places[None, :]
@@ -101,7 +101,7 @@ class Drawn:
             raise IndexError(i)
         chance = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, i))))
         image = self._background(chance)
-        first = self.only[(i + i // len(self.only)) % len(self.only)]  # balanced, not in step with any stride
+        first = self.only[(i + i // len(self.only)) % len(self.only)]  # balanced, also within any stride
         if self.source.labels == "class":
             radius = chance.uniform(0.26, 0.4)
             y, x = chance.uniform(radius, 1 - radius, 2)
@@ -121,7 +121,7 @@ class Drawn:
         return Sample(self._pixels(image), sorted(shown), objects=objects)
 
     def _box(self, covered: np.ndarray) -> tuple[float, float, float, float]:
-        """Left, top, right and lower end of what is mostly covered, in parts of the image."""
+        """Left, top, right and bottom of the mostly covered pixels, as fractions of the image's sides."""
         mostly = covered > covered.max() / 2
         columns, rows = (np.flatnonzero(mostly.any(axis=axis)) for axis in (0, 1))
         ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
@@ -134,7 +134,7 @@ class Drawn:
         return f"{list(TEXTURES)[texture]} {colours[hue % len(colours)]} {SHAPES[shape]}"
 
     def _background(self, chance: np.random.Generator) -> np.ndarray:
-        """A slope between nearly grey corners, and a slow wave."""
+        """A gradient between nearly grey corners, and a slow wave."""
         corners = (
             0.3 + 0.4 * chance.random((3, 1, 1, 1)) + 0.06 * chance.random((3, 1, 1, self.source.channels))
         )
@@ -146,7 +146,7 @@ class Drawn:
     def _paint(
         self, image: np.ndarray, k: int, y: float, x: float, radius: float, chance: np.random.Generator
     ) -> np.ndarray:
-        """Put class k there; how much of each pixel it covers comes back."""
+        """Paint class k at (y, x); return the fraction of each pixel that it covers."""
         shape, hue, texture = look(k)
         u, v = (self.columns - x) / radius, (self.rows - y) / radius
         covered = np.clip((1 - distance(shape, u, v)) * radius * self.side + 0.5, 0, 1)

@@ -1,4 +1,4 @@
-"""Splits as their readers see them: arrays in memory, or files on a disk."""
+"""Splits as arrays in memory, or as files on disk."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class Arrays:
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
                 f"{self.origin} has labels from {self.labels.min()} to {self.labels.max()}; "
-                f"{len(self.classes)} classes are known"
+                f"it has {len(self.classes)} classes"
             )
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Files:
-    """Encoded images as they came; `label_of`, `masks` and `objects_of` go by the same index."""
+    """Encoded image files; `label_of`, `masks` and `objects_of` take the same index."""
 
     paths: Sequence[Path]
     label_of: Callable[[int], int | list[int] | None]
@@ -59,13 +59,13 @@ class Files:
 
 
 def read_image(path: Path) -> bytes:
-    """The file's bytes, when they begin as an image does; decoding shows whether they end as one."""
+    """Read a file whose header is that of an image; only decoding checks the rest."""
     from PIL import Image
 
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS):
             return content
-    except Exception as error:  # Pillow's readers have a dozen kinds of error for a damaged image
-        reason = "no image format that is known" if isinstance(error, Image.UnidentifiedImageError) else error
+    except Exception as error:  # Pillow raises a dozen kinds of error for a damaged image
+        reason = "unknown image format" if isinstance(error, Image.UnidentifiedImageError) else error
         raise ValueError(f"{path} is not an image ({reason}); replace or remove it") from None

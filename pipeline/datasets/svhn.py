@@ -25,4 +25,4 @@ def open_split(
     images = np.moveaxis(content["X"], 3, 0)  # from (H, W, C, N)
     return Arrays(
         images, content["y"].ravel() % 10, tuple("0123456789"), str(file)
-    )  # the digit 0 is their 10
+    )  # SVHN labels the digit 0 as 10

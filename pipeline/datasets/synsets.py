@@ -6,9 +6,9 @@ def _listed(wnids: str) -> tuple[str, ...]:
 
 
 # The classes of ILSVRC 2012 whose hypernyms in WordNet 3.0 include n03100490 'conveyance, transport', listed
-# by hand along its tree: vehicles (all that rolls, slides, floats or flies; a missile is a rocket, which is
-# a vehicle), public transport, and the stretcher, which is a litter. Not what is only a part of one (wheel,
-# paddle), nor farm machines. 72 classes of about 1,290 training images are the paper's 93 thousand.
+# by hand along its tree: vehicles (whatever rolls, slides, floats or flies; a missile is a rocket, which is
+# a vehicle), public transport, and the stretcher, which is a litter. Parts of vehicles (wheel, paddle) and
+# farm machines are excluded. 72 classes of about 1,290 training images give the paper's 93 thousand.
 VEHICLE = _listed(
     """
     n02687172 n02690373 n02692877 n02701002 n02704792 n02782093 n02797295 n02814533 n02835271 n02860847
@@ -22,9 +22,9 @@ VEHICLE = _listed(
     """
 )
 
-# Those whose hypernyms include n01861778 'mammal' (218 classes) or n01503061 'bird' (59): runs of the list in
-# the order of wnids, between the fish, amphibians, reptiles and invertebrates. They have some 357 thousand
-# training images; the paper takes 93 thousand and does not say which.
+# The classes whose hypernyms include n01861778 'mammal' (218) or n01503061 'bird' (59): ranges of the list of
+# wnids between fish, amphibians, reptiles and invertebrates. They have about 357 thousand training images;
+# the paper takes 93 thousand of them and does not say which.
 ANIMAL = _listed(
     """
     n01514668 n01514859 n01518878 n01530575 n01531178 n01532829 n01534433 n01537544 n01558993 n01560419

@@ -1,4 +1,4 @@
-"""PASCAL VOC: 2007 for the classes that a picture shows, 2012 for the class of each pixel."""
+"""PASCAL VOC: 2007 for the classes in an image, 2012 for the class of each pixel."""
 
 from functools import cache
 from pathlib import Path
@@ -13,13 +13,13 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
-# Our split -> the archive's folder in raw, the official image set.
+# Our split -> (the unpacked archive's folder in raw, the official image set).
 SETS = {
     "2007": {"train": ("trainval", "trainval"), "test": ("test", "test")},
     "2012": {
         "train": ("trainval", "train"),
         "test": ("trainval", "val"),
-    },  # no masks of 2012's test are public
+    },  # the masks of 2012's test set are not public
 }
 ARCHIVES = {
     "2007": {"trainval": "VOCtrainval_06-Nov-2007.tar", "test": "VOCtest_06-Nov-2007.tar"},
@@ -49,10 +49,10 @@ def open_2007(
     def objects_of(i: int) -> list[Object]:
         return _objects(Path(listed.annotations[i]))
 
-    def shown(i: int) -> list[int]:
+    def classes_of(i: int) -> list[int]:
         return sorted({number for number, *_ in objects_of(i)})
 
-    return Files([Path(each) for each in listed.images], shown, CLASSES, objects_of=objects_of)
+    return Files([Path(name) for name in listed.images], classes_of, CLASSES, objects_of=objects_of)
 
 
 def open_2012(
@@ -62,7 +62,7 @@ def open_2012(
 
     folder, image_set = SETS["2012"][split]
     listed = VOCSegmentation(_unpacked(raw, folder), year="2012", image_set=image_set)
-    paths, masks = ([Path(each) for each in several] for several in (listed.images, listed.masks))
+    paths, masks = ([Path(name) for name in names] for names in (listed.images, listed.masks))
     return Files(paths, lambda i: None, ("background", *CLASSES), masks)
 
 
@@ -73,24 +73,24 @@ def _unpacked(raw: Path, folder: str) -> Path:
 
 
 def _objects(annotation: Path) -> list[Object]:
-    """Those that are not marked difficult."""
+    """The objects of an image that are not marked difficult."""
     try:
         root = ElementTree.parse(annotation).getroot()
         width, height = (int(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
         return [
-            (CLASSES.index(each.findtext("name", "").strip()), left, top, right, bottom)
-            for each in root.findall("object")
-            if each.findtext("difficult", "0") != "1"
-            for left, right in [_span(each, "x", width)]
-            for top, bottom in [_span(each, "y", height)]
+            (CLASSES.index(element.findtext("name", "").strip()), left, top, right, bottom)
+            for element in root.findall("object")
+            if element.findtext("difficult", "0") != "1"
+            for left, right in [_span(element, "x", width)]
+            for top, bottom in [_span(element, "y", height)]
         ]
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{annotation} cannot be read: {error}; delete its folder and fetch again") from None
 
 
-def _span(found: ElementTree.Element, axis: str, length: int) -> tuple[float, float]:
-    """From the first pixel of a box, counted from 1, to behind its last, in parts of the image."""
-    first, last = (float(found.findtext(f"bndbox/{axis}{end}", "")) for end in ("min", "max"))
+def _span(element: ElementTree.Element, axis: str, length: int) -> tuple[float, float]:
+    """Low and high ends of a box, as fractions of the image's side; VOC counts pixels from 1, inclusively."""
+    first, last = (float(element.findtext(f"bndbox/{axis}{end}", "")) for end in ("min", "max"))
     low, high = max(first - 1, 0), min(last, length)
     if not low < high:
         raise ValueError(f"a box has the pixels {first:g} to {last:g} of {length}")
