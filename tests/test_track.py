@@ -313,6 +313,6 @@ def test_two_processes_at_one_run_take_turns_also_where_the_first_is_killed(work
     with subprocess.Popen(words, stdin=subprocess.PIPE, **pipes) as first:
         assert first.stdout.readline() == "begun\n"
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, **pipes) as second:
-            assert second.stderr.readline() == f"{path}: waiting for another process at the same run\n"
+            assert second.stderr.readline() == f"{path}: waiting for another process of the same run\n"
             first.kill()
             assert second.stdout.readline() == "begun\n"

@@ -19,8 +19,8 @@ VOID = 255  # in a mask: no class
 
 @dataclass(frozen=True)
 class Sample:
-    image: np.ndarray | bytes  # (H, W, C), or an encoded file as it came
-    label: int | list[int] | None = None  # a class; the classes shown; none
+    image: np.ndarray | bytes  # (H, W, C), or the bytes of an encoded file
+    label: int | list[int] | None = None  # one class, several classes, or none
     mask: np.ndarray | bytes | None = None  # (H, W) classes or VOID; or a palette PNG
     objects: list[Object] | None = None
     origin: str = ""  # the file that it was read from, for messages

@@ -23,18 +23,18 @@ class Events:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab")
         self._lock()
-        told, self.last = lines_of(path), -1
-        if told and told[-1].get("end") != "FINISHED":  # it was interrupted: the same story goes on
-            self.last = max((line["step"] for line in told if "step" in line), default=-1)
-            self._file.truncate(sum(len(_written(line)) for line in told))
+        lines, self.last = lines_of(path), -1
+        if lines and lines[-1].get("end") != "FINISHED":  # it was interrupted: continue its log
+            self.last = max((line["step"] for line in lines if "step" in line), default=-1)
+            self._file.truncate(sum(len(_written(line)) for line in lines))
         else:
             self._file.truncate(0)
             self._append({"begin": header, "time": _now()})
 
     def _lock(self) -> None:
-        """One process at a time at a run: jobs outlive a Snakemake that is killed alone."""
+        """Allow one process per run: killing Snakemake alone leaves its jobs alive."""
         if not lock_descriptor(self._file.fileno(), blocking=False):
-            print(f"{self._file.name}: waiting for another process at the same run", file=sys.stderr)
+            print(f"{self._file.name}: waiting for another process of the same run", file=sys.stderr)
             lock_descriptor(self._file.fileno())
 
     def log(self, step: int, metrics: dict[str, float]) -> None:

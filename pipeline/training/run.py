@@ -93,9 +93,11 @@ def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batc
         others = np.setdiff1d(np.arange(images.manifest.count), held_out(images, data, seed=seed)[0])
         unlabelled = images
     else:
-        held = images_of(training, data.unlabelled, stream_above_gb=images.stream_above_gb, on=images.on)
-        others = np.arange(held.manifest.count)
-    half, apart = batch // 2, chance(seed, "unlabelled")
+        unlabelled = images_of(
+            training, data.unlabelled, stream_above_gb=images.stream_above_gb, on=images.on
+        )
+        others = np.arange(unlabelled.manifest.count)
+    half, other_seed = batch // 2, chance(seed, "unlabelled")
     return Mixed(
         Batches(images, labelled, training.spec.augment, batch=half, seed=seed),
         Batches(unlabelled, others, training.spec.augment, batch=batch - half, seed=other_seed),
