@@ -7,7 +7,7 @@ CORES ?= all
 
 unexport PYTHONDONTWRITEBYTECODE  # a graph is many short processes: what they import is compiled once, not by each
 
-.PHONY: env test tests torture golden bench cluster-test lint
+.PHONY: env test tests quick torture golden bench cluster-test lint
 env: $(READY)
 
 $(UV):
@@ -23,6 +23,14 @@ test: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 tests: test
+
+# An edit's first answer, in a minute: style, layers, and the tests that neither train nor run a graph.
+QUICK := config work papers/test_coverage.py models measures system datasets/test_sources.py test_architecture.py
+quick: $(READY)
+	$(RUN) ruff check .
+	$(RUN) lint-imports --no-cache
+	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 -x $(addprefix tests/,$(QUICK))
+	$(RUN) python -m pytest -k 'key or specification' tests/test_golden.py
 
 # Every fault that the project claims to survive, injected for real, and a table of what was lost.
 torture: $(READY)

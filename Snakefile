@@ -131,8 +131,10 @@ for stage, files in {
         log:
             f"results/logs/{folder}.log",
         threads: settings.engine.threads
+        params:
+            stage=stage,  # a shell command is evaluated after the loop
         shell:
-            f"python -m pipeline.runner.worker {stage} {{wildcards.name}} --seed {{wildcards.seed}} --scale {{wildcards.scale}} > {{log}} 2>&1"
+            "python -m pipeline.runner.worker {params.stage} {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
 
 
 # table, figure, claims, architecture
@@ -155,10 +157,12 @@ for kind, facts in KINDS.items():
             )
             or "none",
         params:
+            kind=kind,
             name=lambda w: RENDERINGS[f"results/{w.shown}"].name,
+            scale=settings.scale,
+            into="|& tee" if kind == "table" else "&>",
         shell:
-            f"python -m pipeline.{kind} {{params.name}} --scale {settings.scale} "
-            + ("2>&1 | tee {log}" if kind == "table" else "> {log} 2>&1")
+            "python -m pipeline.{params.kind} {params.name} --scale {params.scale} {params.into} {log}"
 
 
 rule summary:

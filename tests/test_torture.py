@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 from conftest import reserved_port
+
 from torture import faults
 
 FAULTS = {name: fault for name, fault in faults().items() if fault.few}

@@ -22,7 +22,7 @@ def open_split(
         names = ", ".join(folder.name for folder in _folders(root))
         raise ValueError(f"{root} has no split {split!r}; its folders are {names}")
     # From all splits, so that a class missing in one split does not shift the numbers of others.
-    classes = sorted({class_.name for folder in _folders(root) for class_ in _folders(folder)})
+    classes = sorted({path.name for folder in _folders(root) for path in _folders(folder)})
     number = {name: k for k, name in enumerate(classes)}
     paths = _listed(root / split)
     labels = [None if file.parent == root / split else number[file.parent.name] for file in paths]

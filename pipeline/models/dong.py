@@ -180,7 +180,7 @@ class Head(nn.Sequential):
         dropout: float,
     ) -> None:
         if dropout and not hidden:
-            raise ValueError(f"dropout is {dropout} in a head without hidden layers: set it to 0 or add one")
+            raise ValueError(f"dropout is {dropout} without hidden layers: set it to 0, or add a layer")
         inputs = encoder.network[-1].channels * (1 if pool else encoder.side(side) ** 2)
         layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool else [nn.Flatten()]
         for width in hidden:

@@ -133,7 +133,7 @@ def test_what_lies_in_raw_goes_before_the_mirror(tmp_path, raw):
 
 
 def test_mnist_of_another_compression_is_the_official_data(monkeypatch, tmp_path):
-    from test_datasets_layouts import idx_files
+    from test_layouts import idx_files
 
     mirror, raw = tmp_path / "MNIST" / "raw", tmp_path / "data" / "mnist"
     raw.mkdir(parents=True)

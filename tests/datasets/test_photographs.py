@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_datasets_archives import offer, tar_of
+from test_archives import offer, tar_of
 
 from pipeline.datasets import SOURCES
 from pipeline.datasets.archives import official

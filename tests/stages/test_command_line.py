@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import command
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_conda_users_get_what_pyproject_says():

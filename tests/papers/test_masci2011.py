@@ -146,7 +146,7 @@ def test_the_networks_sides_and_sizes_are_the_papers():
 
 
 def test_images_that_the_convolutions_use_up_are_refused():
-    with pytest.raises(ValueError, match="images of 8 x 8 pixels are used up"):
+    with pytest.raises(ValueError, match="8 x 8 pixels are too few"):
         encoder().side(8)
 
 

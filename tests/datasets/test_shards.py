@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from conftest import set_params
-from test_datasets_archives import offer, tar_of
-from test_datasets_layouts import cifar_files, idx_files, pictures, stl10_files
-from test_datasets_photographs import annotation, jpeg
+from test_archives import offer, tar_of
+from test_layouts import cifar_files, idx_files, pictures, stl10_files
+from test_photographs import annotation, jpeg
 
 from pipeline.config.reading import load
 from pipeline.config.runs import Data

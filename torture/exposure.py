@@ -41,7 +41,7 @@ def secrets(place: Path, times: int, chance: Random) -> Iterator[str]:
 
 def listens(place: Path, times: int, chance: Random) -> Iterator[str]:
     """Nothing of the project listens; what its README starts does so on this machine alone."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     for file in (root / "README.md", root / "Makefile"):
         for line in file.read_text().splitlines():
             if "mlflow ui" in line or "mlflow server" in line:

@@ -25,7 +25,7 @@ from pipeline.training.checkpoint import load_tensors
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 KEPT = sorted(place for place in REFERENCE.glob("*/*") if place.is_dir())
 
