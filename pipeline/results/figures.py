@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure, find, numbered, target
-from pipeline.results.drawings import dong, masci, network, swwae, zhang
+from pipeline.results.drawings import dong, masci, swwae, zhang
 from pipeline.results.frame import by_pipeline, from_files, measured
 from pipeline.results.tables import names
 from pipeline.system.files import write_text, write_whole
@@ -144,6 +144,12 @@ def pictures(graph: Graph, wanted: Figure) -> Any:
     return grid(rows)
 
 
+def networks(graph: Graph, wanted: Figure) -> Any:
+    from pipeline.results.drawings.network import draw  # which imports torch
+
+    return draw(built(graph, wanted))
+
+
 def grid(rows: list[tuple[str, np.ndarray]]) -> Any:
     import matplotlib.pyplot as plt
 
@@ -186,5 +192,5 @@ DRAW: dict[str, Callable[[Graph, Figure], Any]] = {
     "responses": swwae.responses,
     "layers": dong.layers,
     "decoded": zhang.decoded,
-    "networks": lambda graph, wanted: network.draw(built(graph, wanted)),
+    "networks": networks,
 }

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import command
+from conftest import ROOT, command
 
 from pipeline.runner.session import LOCK, alone, idle
 
@@ -43,3 +43,12 @@ def test_a_killed_graph_leaves_its_folder_free(workplace):
         assert f"process {graph.pid} " not in LOCK.read_text()
         del lock
     assert idle()
+
+
+def test_a_graph_starts_without_the_libraries_of_its_jobs():
+    """Importing torch, pandas, MLflow and matplotlib takes seconds, and each `snakemake` would pay for them."""
+    code = (
+        "import sys; import pipeline.runner.session, pipeline.results.targets; "
+        "print(*{'torch', 'pandas', 'mlflow', 'matplotlib', 'scipy', 'webdataset'} & set(sys.modules))"
+    )
+    assert command(sys.executable, "-c", code, folder=ROOT).stdout == "\n"
