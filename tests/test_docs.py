@@ -43,7 +43,10 @@ def follow(page: str, folder: Path, *, scale: str = "smoke", **environment: str)
     return told.stdout + told.stderr
 
 
-@pytest.mark.parametrize(("page", "run"), [("add-a-corruption", "fade"), ("add-a-network", "shallow")])
+@pytest.mark.parametrize(
+    ("page", "run"),
+    [("add-a-corruption", "fade"), ("add-a-network", "shallow"), ("add-an-objective", "absolute")],
+)
 def test_what_is_added_by_the_book_is_trained_and_measured(page, run, fresh):
     follow(page, fresh)
     (metrics,) = (fresh / "results" / "runs").glob(

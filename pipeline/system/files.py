@@ -71,7 +71,7 @@ def damaged(path: Path, why: str, *, manifest: Path | None = None) -> ValueError
             with suppress(OSError):
                 each.replace(each.with_name(f"{each.name}.damaged"))
     return ValueError(
-        f"{path} is damaged ({why}); it is set aside as {path.name}.damaged, and the next run makes it anew"
+        f"{path} is damaged ({why}); it is renamed to {path.name}.damaged, and the next run regenerates it"
     )
 
 

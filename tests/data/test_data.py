@@ -219,7 +219,7 @@ def test_a_damaged_shard_is_refused_before_a_sample_of_it_is_used(made, damage):
         path.unlink()
     images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=8)
     images.hold([0])
-    with pytest.raises(ValueError, match=r"train-00000\.tar is damaged.*the next run makes it anew"):
+    with pytest.raises(ValueError, match=r"train-00000\.tar is damaged.*the next run regenerates it"):
         images.window(0)
 
 
@@ -253,7 +253,7 @@ def test_a_shard_that_the_manifest_vouches_for_is_refused_where_its_members_are_
     images = Images(open_manifest(shards.manifest, "train"), stream_above_gb=8)
     images.hold([0])
     with pytest.raises(
-        ValueError, match=rf"train-00000\.tar is damaged \(.*{says}.*the next run makes it anew"
+        ValueError, match=rf"train-00000\.tar is damaged \(.*{says}.*the next run regenerates it"
     ):
         images.window(0)
 
