@@ -196,7 +196,8 @@ def led(name: str, place: Path, times: int, chance: Random) -> Iterator[str]:
     script, outcomes = Path(__file__).with_name("led.py"), place / "data" / "outcomes"
     outcomes.parent.mkdir(exist_ok=True)
     words = [sys.executable, "-P", script, name, str(times), str(chance.getrandbits(31)), outcomes]
-    path = os.pathsep.join(map(str, script.parents[1:3]))
+    root = script.parents[1]
+    path = os.pathsep.join(map(str, (root, root / "tests")))
 
     def run() -> list[str]:
         done = subprocess.run(

@@ -93,7 +93,7 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
     checkpoint = ready.folder / "checkpoint.pt"
 
     run = subprocess.Popen([sys.executable, *SHARED], cwd=workplace, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not checkpoint.exists():
         assert run.poll() is None, run.stderr.read()
         assert time.monotonic() < until

@@ -137,7 +137,7 @@ def test_imagenet_that_is_missing_is_asked_for_in_one_line(raw):
         SOURCES["imagenet"].fetch(raw, mirror=None)
     assert "\n" not in str(refusal.value)
     (raw / "train" / WNIDS[0]).mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"users: ILSVRC2012_img_val\.tar, ILSVRC2012_devkit"):
+    with pytest.raises(ValueError, match=r"image-net\.org: ILSVRC2012_img_val\.tar, ILSVRC2012_devkit"):
         SOURCES["imagenet"].fetch(raw, mirror=None)
 
 

@@ -59,7 +59,7 @@ def test_the_withdrawn_set_keeps_its_row_with_a_substitute_below_it():
 
 
 def test_every_figure_of_the_paper_is_drawn():
-    assert set(papers()["dong2016"].figures) == {f"figure{number}" for number in range(2, 11)}
+    assert set(papers()["dong2016"].figures) == {f"figure{number}" for number in range(1, 11)}
 
 
 def test_the_runs_have_the_papers_own_settings():

@@ -65,7 +65,7 @@ def test_every_printed_number_stands_in_its_cell(table):
 def test_every_table_and_figure_of_the_paper_is_made():
     paper = papers()["dong2017"]
     assert set(paper.tables) == set(PRINTED)
-    own, supplement = [f"figure{k}" for k in range(2, 7)], [f"supplement_figure{k}" for k in range(1, 4)]
+    own, supplement = [f"figure{k}" for k in range(1, 7)], [f"supplement_figure{k}" for k in range(1, 4)]
     assert list(paper.figures) == own + supplement
     names = [numbered(name) for name in ("table6", "supplement_c", "supplement_figure1")]
     assert names == ["Table 6", "Supplement C", "Supplement figure 1"]
@@ -420,7 +420,7 @@ def test_a_cell_may_be_a_difference_of_two_runs_seed_by_seed():
     found = line(graph, "row", "PSNR", cell, frame)
     assert (found["mean"], found["sd"], found["n"], found["delta"]) == ("1", "0.7071", "2", "0")
     assert len(found["runs"].split()) == 4
-    with pytest.raises(ValueError, match="'less' is taken away from 'of'"):
+    with pytest.raises(ValueError, match="'less' is subtracted from 'of', which is missing"):
         Cell(paper=1.0, state="cited", less=less)
 
 

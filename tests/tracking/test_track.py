@@ -244,7 +244,7 @@ def test_a_store_that_is_away_is_said_loudly_and_delivered_to_later(tracked):
     )
     assert done.returncode == 1
     assert "NOT DELIVERED" in done.stderr
-    assert "`python -m pipeline.track` delivers it" in done.stderr
+    assert "`python -m pipeline.track` delivers them" in done.stderr
     command(sys.executable, "-m", "pipeline.track", folder=tracked)
     with sqlite3.connect(tracked / "mlflow.db") as database:
         assert database.execute("select key, step, value from metrics").fetchall() == [("loss", 1, 0.5)]
