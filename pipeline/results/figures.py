@@ -1,7 +1,6 @@
 """figure: a paper's figures from our measurements, as PNG and PDF, with what the paper says they show."""
 
 import json
-import statistics
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -11,19 +10,14 @@ import numpy as np
 
 from pipeline.papers import Figure, find, numbered, target
 from pipeline.results.drawings import dong, masci, swwae, zhang
-from pipeline.results.frame import by_pipeline, from_files, measured
+from pipeline.results.drawings.style import COLOURS, MARKERS, STYLES
+from pipeline.results.frame import arrays, from_files, values
 from pipeline.results.tables import names
 from pipeline.system.files import write_text, write_whole
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training
 
-# Okabe and Ito's colours, told apart also by those who do not see red and green apart, and styles beside them
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
-
-
-STYLES = ("-", "--", "-.", ":")
 BANDED = ("curves", "bars", "trend", "layers")  # drawings that show the spread over the seeds
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def figure(graph: Graph, name: str) -> None:
@@ -70,12 +64,6 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     bands = ", bands one standard deviation" if wanted.draw.name in BANDED else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
     return f"{head}Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
-
-
-def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
-    """Return mean and standard deviation over the independent pipelines."""
-    found = by_pipeline(measured(graph.measurements(label)), label, metric)
-    return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 
 def axes_of(width: float = 5.5, height: float = 3.4, *, columns: int = 1) -> tuple[Any, Any]:
@@ -170,17 +158,6 @@ def grid(rows: list[tuple[str, np.ndarray]]) -> Any:
         line[0].text(-0.1, 0.5, name, ha="right", va="center", fontsize=7, transform=line[0].transAxes)
     drawn.subplots_adjust(wspace=0.06, hspace=0.06)
     return drawn
-
-
-def arrays(measurement: Measurement) -> dict[str, np.ndarray]:
-    """What a measurement kept to be looked at."""
-    path = measurement.folder / "arrays.npz"
-    if not path.exists():
-        raise ValueError(
-            f"{measurement.name} keeps no arrays: give its protocol 'keep', the number of images"
-        )
-    with np.load(path, allow_pickle=False) as kept:
-        return dict(kept)
 
 
 DRAW: dict[str, Callable[[Graph, Figure], Any]] = {

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.config.reading import load
 from pipeline.config.runs import STAGES
 from pipeline.results.kept import record_of
@@ -119,3 +121,20 @@ def _read(file: Path) -> dict[str, Any]:
     if losses := result.get("epoch_losses"):
         result["metrics"]["early_loss"] = statistics.fmean(losses[:EARLY])
     return result
+
+
+def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
+    """Return mean and standard deviation over the independent pipelines."""
+    found = by_pipeline(measured(graph.measurements(label)), label, metric)
+    return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
+
+
+def arrays(measurement: Measurement) -> dict[str, np.ndarray]:
+    """What a measurement kept to be looked at."""
+    path = measurement.folder / "arrays.npz"
+    if not path.exists():
+        raise ValueError(
+            f"{measurement.name} keeps no arrays: give its protocol 'keep', the number of images"
+        )
+    with np.load(path, allow_pickle=False) as kept:
+        return dict(kept)

@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure
+from pipeline.results.drawings.style import COLOURS, MARKERS, STYLES
 from pipeline.results.frame import from_files
 from pipeline.work.graph import Graph
 
 
 def layers(graph: Graph, wanted: Figure) -> Any:
     import matplotlib.pyplot as plt
-
-    from pipeline.results.figures import COLOURS, MARKERS, STYLES  # which has this drawing among its own
 
     panels = wanted.draw.options.panels
     drawn, every = plt.subplots(

@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure
+from pipeline.results.frame import arrays, values
 from pipeline.work.graph import Graph
 
 
 def filters(graph: Graph, wanted: Figure) -> Any:
     import matplotlib.pyplot as plt
-
-    from pipeline.results.figures import arrays, values  # which has this drawing among its own
 
     drawn, every = plt.subplots(1, len(wanted.runs), figsize=(2.3 * len(wanted.runs), 2.5), squeeze=False)
     for axes, (name, label) in zip(every[0], wanted.runs.items(), strict=True):

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure
+from pipeline.results.drawings.style import COLOURS
+from pipeline.results.frame import arrays, values
 from pipeline.work.graph import Graph
 
 
 def responses(graph: Graph, wanted: Figure) -> Any:
     import matplotlib.pyplot as plt
-
-    from pipeline.results.figures import COLOURS, arrays, values  # which has this drawing among its own
 
     (label,) = wanted.runs.values()
     kept, most = arrays(graph.measurement(label, 0)), wanted.draw.options.pixels

@@ -3,13 +3,12 @@
 from typing import Any
 
 from pipeline.papers import Figure
+from pipeline.results.frame import arrays, values
 from pipeline.work.graph import Graph
 
 
 def decoded(graph: Graph, wanted: Figure) -> Any:
     import matplotlib.pyplot as plt
-
-    from pipeline.results.figures import arrays, values  # which has this drawing among its own
 
     lines = wanted.draw.options.lines
     columns = ["image", *next(iter(lines.values()))]
