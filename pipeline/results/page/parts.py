@@ -192,6 +192,8 @@ class Shelf:
         untrained = {each.label for each in trainings if not each.weights.exists()}
         shards = [*(each.shards for each in measured), *(each.shards for each in trainings)]
         unfetched = {each.name for each in shards if each.fetched and not each.fetched.exists()}
+        if not measured:
+            return f"it takes seconds at scale {graph.params.scale}, and no training"
         told = [f"at scale {graph.params.scale}, {there} of {len(measured)} measurements are there"]
         if untrained:
             told.append(f"{len(untrained)} run{'s' * (len(untrained) > 1)} to train")
