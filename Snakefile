@@ -35,7 +35,7 @@ onerror:
 
 
 def inputs_of(output):
-    """A key changes with whatever its file depends on, so time stamps decide nothing: inputs are ancient."""
+    """The inputs of a file, ancient(): a changed input is another path, so newer time stamps mean nothing."""
     return lambda w: [
         ancient(str(each)) for each in graph.of_path(Path(output.format(**w))).inputs
     ]

@@ -120,7 +120,7 @@ def _sample(shards: Shards, name: str, split: Split, index: int) -> tuple[str, S
 
 
 def _estimated(shards: Shards, name: str, split: Split) -> int:
-    """Bytes of a split's tars, by some of its samples; what lies there already will give way."""
+    """Estimate from a few samples how many bytes a split's tars will add to those that they replace."""
     taken = chosen(shards, name, len(split))
     probes = taken[:: max(1, len(taken) // PROBES)]
     sizes = [

@@ -101,6 +101,11 @@ class Figure:
     draw: Choice = choice(DRAWINGS)
     runs: dict[str, str] = field(default_factory=dict)  # as the figure names it -> stage.run.protocol
 
+    @property
+    def networks(self) -> dict[str, str]:
+        """The networks that the figure draws without a measurement: their names -> stage.run."""
+        return getattr(self.draw.options, "networks", {})
+
     def labels(self) -> list[str]:
         """The measurements that the figure shows."""
         lines = getattr(self.draw.options, "lines", {})

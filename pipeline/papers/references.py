@@ -26,9 +26,10 @@ def check(params: Params) -> None:
     for paper, name, label in uses():
         _check_measurement(params, label, f"papers/{paper}.yaml: {name}")
     for paper, facts in papers().items():
-        drawn = {name: figure.draw.options for name, figure in facts.figures.items()}
-        for name, shown in {**facts.architectures, **drawn}.items():
-            for label in getattr(shown, "networks", {}).values():
+        drawn = {name: shown.networks for name, shown in facts.architectures.items()}
+        drawn |= {name: shown.networks for name, shown in facts.figures.items()}
+        for name, networks in drawn.items():
+            for label in networks.values():
                 stage, _, run = label.partition(".")
                 if stage not in STAGES or run not in params.runs(stage):
                     known = [f"{stage}.{run}" for stage in STAGES for run in params.runs(stage)]

@@ -16,8 +16,13 @@ COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
 
 def runs_behind(graph: Graph, wanted: Architectures) -> dict[tuple[str, ...], list[Training]]:
     """Map a line (the network) to the training that builds it."""
-    named = {shown: label.split(".") for shown, label in wanted.networks.items()}
-    return {(shown,): [graph.training(stage, run, 0)] for shown, (stage, run) in named.items()}
+    return {(shown,): [training] for shown, training in trainings(graph, wanted.networks).items()}
+
+
+def trainings(graph: Graph, networks: dict[str, str]) -> dict[str, Training]:
+    """The first seed of each run that a table or figure of networks names: its name there -> training."""
+    named = {shown: label.split(".") for shown, label in networks.items()}
+    return {shown: graph.training(stage, run, 0) for shown, (stage, run) in named.items()}
 
 
 def architecture(graph: Graph, name: str) -> None:
@@ -48,12 +53,20 @@ def architecture(graph: Graph, name: str) -> None:
 
 
 def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:
-    """Counted without running it: the network as this run builds it, its data set known by name alone."""
+    """Output, parameters and FLOPs of each layer, counted without running the network."""
     from pipeline.models.layer_costs import count
+
+    channels = SOURCES[training.shards.dataset.source].channels
+    counted = count(model_of(training), side=training.spec.augment.crop, channels=channels)
+    return [(each.name, each.output, each.parameters, each.flops) for each in counted]
+
+
+def model_of(training: Training) -> Any:
+    """The network as a run builds it, without its data: their source says channels and classes."""
     from pipeline.objectives import objective_of
 
     source = SOURCES[training.shards.dataset.source]
-    manifest: Any = SimpleNamespace(channels=source.channels, classes=range(source.classes or 0))
-    model = objective_of(training.spec).build(training.spec, manifest)
-    counted = count(model, side=training.spec.augment.crop, channels=source.channels)
-    return [(each.name, each.output, each.parameters, each.flops) for each in counted]
+    manifest: Any = SimpleNamespace(
+        channels=source.channels, classes=range(source.classes or 0), count=1, record={"shape": None}
+    )
+    return objective_of(training.spec).build(training.spec, manifest)

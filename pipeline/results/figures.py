@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure, find, numbered, target
+from pipeline.results.architectures import trainings
 from pipeline.results.drawings import dong, masci, swwae, zhang
-from pipeline.results.drawings.style import COLOURS, MARKERS, STYLES
+from pipeline.results.drawings.style import COLOURS, MARKERS, axes_of, curve
 from pipeline.results.frame import arrays, from_files, values
 from pipeline.results.tables import names
 from pipeline.system.files import write_text, write_whole
@@ -43,19 +44,12 @@ def figure(graph: Graph, name: str) -> None:
 def runs_behind(graph: Graph, wanted: Figure) -> dict[tuple[str, ...], list[Measurement | Training]]:
     """Map the figure, which has no lines, to its measurements, or the trainings that build its networks."""
     measurements = [each for label in wanted.labels() for each in graph.measurements(label)]
-    return {(): [*measurements, *built(graph, wanted).values()]}
-
-
-def built(graph: Graph, wanted: Figure) -> dict[str, Training]:
-    """The networks that a figure draws without a measurement."""
-    networks = getattr(wanted.draw.options, "networks", {})
-    named = {name: label.split(".") for name, label in networks.items()}
-    return {name: graph.training(stage, run, 0) for name, (stage, run) in named.items()}
+    return {(): [*measurements, *trainings(graph, wanted.networks).values()]}
 
 
 def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     head = f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
-    if built(graph, wanted):
+    if wanted.networks:
         return f"{head}Ours: as built at scale {graph.params.scale}; numbers are channels, and sides of maps."
     shown = [graph.measurement(label, 0) for label in wanted.labels()]
     data = ", ".join(sorted({each.shards.shown for each in shown}))
@@ -66,33 +60,21 @@ def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
     return f"{head}Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
 
 
-def axes_of(width: float = 5.5, height: float = 3.4, *, columns: int = 1) -> tuple[Any, Any]:
-    import matplotlib.pyplot as plt
-
-    drawn, every = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
-    for axes in np.atleast_1d(every):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-    return drawn, every
-
-
 def curves(graph: Graph, wanted: Figure) -> Any:
     """The loss of each epoch, a band of one standard deviation over the seeds."""
-    drawn, axes = axes_of()
+    drawn, (axes,) = axes_of()
     for i, (name, label) in enumerate(wanted.runs.items()):
         told = [from_files(each)["epoch_losses"] for each in graph.measurements(label)]
         losses = np.array([each[: wanted.draw.options.epochs] for each in told])
         epochs, mean, sd = np.arange(1, losses.shape[1] + 1), losses.mean(axis=0), losses.std(axis=0)
-        axes.plot(epochs, mean, STYLES[i % 4], color=COLOURS[i % 8], label=name, linewidth=1.6)
-        axes.fill_between(epochs, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+        curve(axes, i, epochs, mean, sd, label=name, linewidth=1.6)
     axes.set(xlabel="epoch", ylabel="training loss (nats)")
     axes.legend(frameon=False)
     return drawn
 
 
 def bars(graph: Graph, wanted: Figure) -> Any:
-    drawn, axes = axes_of(5.5, 0.6 + 0.5 * len(wanted.runs))
+    drawn, (axes,) = axes_of(5.5, 0.6 + 0.5 * len(wanted.runs))
     for i, label in enumerate(wanted.runs.values()):
         mean, sd = values(graph, label, wanted.draw.options.metric)
         axes.barh(i, mean, 0.6, xerr=sd or None, color=COLOURS[i % 8], capsize=3)
@@ -108,14 +90,12 @@ def trend(graph: Graph, wanted: Figure) -> Any:
     options = wanted.draw.options
     panels = options.panels or {"": tuple(options.lines)}
     drawn, every = axes_of(5.5 if len(panels) == 1 else 4.2 * len(panels), columns=len(panels))
-    for (title, lines), axes in zip(panels.items(), every if len(panels) > 1 else [every], strict=True):
+    for (title, lines), axes in zip(panels.items(), every, strict=True):
         for i, name in enumerate(lines):
             points = options.lines[name]
             x = np.array([float(each) for each in points])
             found = np.array([values(graph, label, options.metric) for label in points.values()])
-            mean, sd = found[:, 0], found[:, 1]
-            axes.plot(x, mean, STYLES[i % 4], marker=MARKERS[i % 6], color=COLOURS[i % 8], label=name)
-            axes.fill_between(x, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+            curve(axes, i, x, found[:, 0], found[:, 1], label=name, marker=MARKERS[i % 6])
         axes.set(xlabel=options.x, ylabel=f"{options.metric.replace('_', ' ')} ({options.unit})", title=title)
         axes.legend(frameon=False)
     return drawn
@@ -135,7 +115,7 @@ def pictures(graph: Graph, wanted: Figure) -> Any:
 def networks(graph: Graph, wanted: Figure) -> Any:
     from pipeline.results.drawings.network import draw  # which imports torch
 
-    return draw(built(graph, wanted))
+    return draw(trainings(graph, wanted.networks))
 
 
 def grid(rows: list[tuple[str, np.ndarray]]) -> Any:

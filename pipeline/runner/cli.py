@@ -64,9 +64,8 @@ def exit_code_of(who: str, act: Callable[[], Any]) -> int:
         print(f"{who}: {_one_line(error)}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if (
-            not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError"
-        ):  # torch's, of a GPU
+        # torch's OutOfMemoryError, of a GPU, by its name: importing torch here would slow every command
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         print(f"{who}: out of memory; fewer jobs at once (--cores), or a smaller batch", file=sys.stderr)
         return 1

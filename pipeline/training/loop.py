@@ -69,9 +69,8 @@ def fit(
                 freeze(model, frozen := parts)
             rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
             rate *= spec.optimiser.options.lr
-            torch.manual_seed(
-                chance(seed, state.step) + distributed.RANK
-            )  # for layers that draw, such as dropout
+            # for layers that draw, such as dropout
+            torch.manual_seed(chance(seed, state.step) + distributed.RANK)
             generator = torch.Generator(device).manual_seed(chance(seed, state.step, "corruption"))
             batch = batches.at(state.step, device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):

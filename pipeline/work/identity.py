@@ -42,9 +42,8 @@ class Shards:
 
     @property
     def raw(self) -> Path:
-        source = (
-            self.dataset.source
-        )  # several data sets may be cut from one source; a user's folder is its own
+        """Of the source, from which several data sets may be cut; a user's folder is its own."""
+        source = self.dataset.source
         return DATA / "raw" / (self.name if source == "folder" else source)
 
     @property

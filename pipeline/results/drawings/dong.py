@@ -5,29 +5,21 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure
-from pipeline.results.drawings.style import COLOURS, MARKERS, STYLES
+from pipeline.results.drawings.style import MARKERS, axes_of, curve
 from pipeline.results.frame import from_files
 from pipeline.work.graph import Graph
 
 
 def layers(graph: Graph, wanted: Figure) -> Any:
-    import matplotlib.pyplot as plt
-
     panels = wanted.draw.options.panels
-    drawn, every = plt.subplots(
-        1, len(panels), figsize=(4 * len(panels), 3.2), squeeze=False, layout="constrained"
-    )
-    for axes, (metric, says) in zip(every[0], panels.items(), strict=True):
+    drawn, every = axes_of(4 * len(panels), 3.2, columns=len(panels))
+    for axes, (metric, says) in zip(every, panels.items(), strict=True):
         for i, (name, label) in enumerate(wanted.runs.items()):
             found = np.array([by_layer(from_files(each), metric) for each in graph.measurements(label)])
             numbers, mean, sd = np.arange(1, found.shape[1] + 1), found.mean(axis=0), found.std(axis=0)
-            axes.plot(numbers, mean, STYLES[i % 4], marker=MARKERS[i % 6], color=COLOURS[i % 8], label=name)
-            axes.fill_between(numbers, mean - sd, mean + sd, color=COLOURS[i % 8], alpha=0.2, linewidth=0)
+            curve(axes, i, numbers, mean, sd, label=name, marker=MARKERS[i % 6])
         axes.set(xlabel="layer", ylabel=says)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-    every[0][0].legend(frameon=False)
+    every[0].legend(frameon=False)
     return drawn
 
 

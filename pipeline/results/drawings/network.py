@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -11,10 +10,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from pipeline.datasets import SOURCES
-from pipeline.objectives import objective_of
+from pipeline.results.architectures import model_of
+from pipeline.results.drawings.style import COLOURS
 from pipeline.work.identity import Training
 
-DOWN, UP, FLAT = "#0072B2", "#E69F00", "0.55"  # colours of convolutions, transposed or decoding ones, others
+ENCODING, DECODING, SHORTCUT, SWITCHES = COLOURS[:4]
+FLAT = "0.55"  # the image and fully connected layers
 LEAST = 12.0  # width of a row, in which a short network is not stretched
 Shape = tuple[int, ...]  # (C, H, W) of a map, (N,) of a vector
 
@@ -53,12 +54,8 @@ class Recorder(TorchFunctionMode):
 
 def traced(training: Training) -> Network:
     """Run the network of a training on shapes alone, on the meta device."""
-    source, spec = SOURCES[training.shards.dataset.source], training.spec
-    manifest: Any = SimpleNamespace(
-        channels=source.channels, classes=range(source.classes or 0), count=1, record={"shape": None}
-    )
-    model: Any = objective_of(spec).build(spec, manifest).to("meta").eval()
-    image = (source.channels, spec.augment.crop, spec.augment.crop)
+    model, side = model_of(training).to("meta").eval(), training.spec.augment.crop
+    image = (SOURCES[training.shards.dataset.source].channels, side, side)
     x = torch.empty(1, *image, device="meta")
     decode = getattr(model, "paths", getattr(model, "restored", None))  # of networks with switches
     with Recorder() as recorder, torch.no_grad():
@@ -111,10 +108,9 @@ def _row(axes: Any, name: str, network: Network) -> None:
     from matplotlib.patches import FancyArrowPatch, Rectangle
 
     shapes = [network.image, *(layer.outputs for layer in network.layers)]
-    colours = [
-        FLAT,
-        *(UP if layer.decodes else FLAT if len(layer.outputs) == 1 else DOWN for layer in network.layers),
-    ]
+    colours = [FLAT]
+    for layer in network.layers:
+        colours.append(DECODING if layer.decodes else FLAT if len(layer.outputs) == 1 else ENCODING)
     widest = max(shape[0] for shape in shapes)
     places, x = [], 0.0
     for number, (shape, colour) in enumerate(zip(shapes, colours, strict=True)):
@@ -127,23 +123,24 @@ def _row(axes: Any, name: str, network: Network) -> None:
         if size and (number == 0 or shapes[number - 1][1:] != shape[1:]):
             axes.text(x + width / 2, -0.72, size, ha="center", va="top", fontsize=7, color="0.4")
         x += width + 0.2
-    for (start, end), dashed in [
-        *((pair, False) for pair in network.shortcuts),
-        *((pair, True) for pair in network.switches),
+    shortcuts: dict[str, Any] = {"color": SHORTCUT}
+    switches: dict[str, Any] = {"color": SWITCHES, "linestyle": (0, (3, 2))}
+    for (start, end), style in [
+        *((pair, shortcuts) for pair in network.shortcuts),
+        *((pair, switches) for pair in network.switches),
     ]:
         ends = [(places[each][0] + places[each][1] / 2, places[each][2] / 2) for each in (start, end)]
         bend = -0.1 - 0.06 * (end - start) / len(shapes)
-        style = {"linestyle": (0, (3, 2)), "color": "#CC79A7"} if dashed else {"color": "#009E73"}
         axes.add_patch(
             FancyArrowPatch(
                 *ends, arrowstyle="->", connectionstyle=f"arc3,rad={bend}", mutation_scale=8, **style
             )
         )
     span = max(x, LEAST)
-    legend = [("convolution", DOWN)]
-    legend += [("decoding convolution", UP)] if any(layer.decodes for layer in network.layers) else []
-    legend += [("shortcut, added", "#009E73")] if network.shortcuts else []
-    legend += [("switches, for unpooling", "#CC79A7")] if network.switches else []
+    legend = [("convolution", ENCODING)]
+    legend += [("decoding convolution", DECODING)] if any(layer.decodes for layer in network.layers) else []
+    legend += [("shortcut, added", SHORTCUT)] if network.shortcuts else []
+    legend += [("switches, for unpooling", SWITCHES)] if network.switches else []
     for number, (says, colour) in enumerate(legend):
         axes.text(number * span / 4, 1.3, says, color=colour, fontsize=8, va="bottom")
     axes.set(xlim=(-0.1, span), ylim=(-0.9, 1.5))
