@@ -35,8 +35,8 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         indices = np.arange(images.manifest.count)
     manifest = images.manifest
     indices = indices[: protocol.images]  # a fixed draw: shards are written in a random order
-    learnt_from = open_manifest(training.shards.manifest, training.spec.data.split)
-    model = trained(training, learnt_from).to(device).to(memory_format=torch.channels_last)
+    training_split = open_manifest(training.shards.manifest, training.spec.data.split)
+    model = trained(training, training_split).to(device).to(memory_format=torch.channels_last)
     files = [measurement.metrics, *(measurement.folder / name for name in ("arrays.npz", "pictures.png"))]
     with tracked(measurement, manifest, commit=commit(), files=files) as events, torch.inference_mode():
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(engine, device) == "bf16"):

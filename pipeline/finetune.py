@@ -1,12 +1,12 @@
 """finetune: learn a task from labels, beginning with the weights of a pre-training."""
 
 from pipeline.runner.cli import run_stage
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.work.graph import Graph
 
 
 def finetune(graph: Graph, name: str, seed: int) -> None:
-    learn(graph, "finetune", name, seed)
+    train(graph, "finetune", name, seed)
 
 
 if __name__ == "__main__":

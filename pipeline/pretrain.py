@@ -1,12 +1,12 @@
 """pretrain: learn features from images without their labels; of zero epochs, an initialisation."""
 
 from pipeline.runner.cli import run_stage
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.work.graph import Graph
 
 
 def pretrain(graph: Graph, name: str, seed: int) -> None:
-    learn(graph, "pretrain", name, seed)
+    train(graph, "pretrain", name, seed)
 
 
 if __name__ == "__main__":

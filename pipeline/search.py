@@ -79,13 +79,13 @@ def varied(params: Params, trial: Trial) -> Params:
 def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
     """Its line: trained and measured, or found."""
     from pipeline.evaluate import evaluate
-    from pipeline.training.run import learn
+    from pipeline.training.run import train
 
     measurement = graph.measurement(f"{trial.stage}.{trial.name}.{PROTOCOL}", trial.seed)
     training = measurement.training
     for each in reversed(training.lineage):
         if not (each.weights.exists() and each.record.exists()):
-            learn(graph, each.stage, each.name, each.seed)
+            train(graph, each.stage, each.name, each.seed)
     if not measurement.metrics.exists():
         evaluate(graph, measurement.name, trial.seed)
     record = read_json(measurement.metrics, way_out="try it again")

@@ -88,15 +88,15 @@ def once_made(tmp_path_factory):
     from pipeline.evaluate import evaluate
     from pipeline.results.figures import figure
     from pipeline.results.tables import table
-    from pipeline.training.run import learn
+    from pipeline.training.run import train
     from pipeline.work.graph import Graph
 
     with working_in(laid_out(tmp_path_factory.mktemp("made") / "project")) as folder:
         graph = Graph(load())
         shard(graph.shards("stl10"))
-        learn(graph, "pretrain", "stl10-small", 0)
+        train(graph, "pretrain", "stl10-small", 0)
         for name in ("stl10-gaussian", "stl10-ours"):
-            learn(graph, "finetune", name, 0)
+            train(graph, "finetune", name, 0)
             evaluate(graph, f"finetune.{name}.centre", 0)
         evaluate(graph, "pretrain.stl10-small.restore", 0)
         table(graph, "table5")

@@ -73,7 +73,7 @@ def locked(database: Path) -> Iterator[None]:
         holder.close()
 
 
-def store_locked(place: Path, times: int, chance: Random) -> Iterator[str]:
+def store_locked(place: Path, times: int, rng: Random) -> Iterator[str]:
     """For a while, which costs nothing; or beyond all patience, which is said loudly."""
     from torture.interruption import done
 
@@ -129,7 +129,7 @@ def may_mount() -> bool:
     return True
 
 
-def store_full(place: Path, times: int, chance: Random) -> Iterator[str]:
+def store_full(place: Path, times: int, rng: Random) -> Iterator[str]:
     """The disk of the store alone; the runs' is another."""
     from torture.interruption import done
 
@@ -151,7 +151,7 @@ def store_full(place: Path, times: int, chance: Random) -> Iterator[str]:
             yield undelivered(database, runs=1, steps=1000)
 
 
-def server_down(place: Path, times: int, chance: Random) -> Iterator[str]:
+def server_down(place: Path, times: int, rng: Random) -> Iterator[str]:
     """A run that ends without its server; then the server comes back, and all is delivered."""
     with reserved_port() as port:
         for _ in range(times):

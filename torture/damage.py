@@ -25,7 +25,7 @@ from pipeline.datasets.archives import Archive, official
 from pipeline.datasets.archives import place as placed
 from pipeline.datasets.pixels import decode, netpbm
 from pipeline.system.files import seal, sha256
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Shards
@@ -61,45 +61,45 @@ def read(shards: Shards, split: str = "train") -> Window:
     return Window(open_manifest(shards.manifest, split), [0])
 
 
-def spoilt(content: bytes, chance: Random) -> bytes:
+def spoilt(content: bytes, rng: Random) -> bytes:
     """Another file: a bit turned, the end cut, a stretch of zeros or of noise, or a part doubled."""
-    at = chance.randrange(len(content))
-    to = min(len(content), at + chance.randrange(1, 2000))
-    other = chance.choice(
+    at = rng.randrange(len(content))
+    to = min(len(content), at + rng.randrange(1, 2000))
+    other = rng.choice(
         [
-            lambda: content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :],
+            lambda: content[:at] + bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1 :],
             lambda: content[:at],
             lambda: content[:at] + bytes(to - at) + content[to:],
-            lambda: content[:at] + chance.randbytes(to - at) + content[to:],
+            lambda: content[:at] + rng.randbytes(to - at) + content[to:],
             lambda: content[:to] + content[at:],
         ]
     )()
     return other if other != content else content[:-1]
 
 
-def every_byte(place: Path, times: int, chance: Random) -> Iterator[str]:
+def every_byte(place: Path, times: int, rng: Random) -> Iterator[str]:
     """All bytes of a shard, one after the other."""
     short_params(place)
     shards = made("cifar10", images=2)
     tar, manifest = shards.folder / "train-00000.tar", shards.manifest.read_bytes()
     content = tar.read_bytes()
-    for at in range(len(content)) if times > len(content) else chance.sample(range(len(content)), times):
+    for at in range(len(content)) if times > len(content) else rng.sample(range(len(content)), times):
         changed = bytearray(content)
-        changed[at] ^= 1 << chance.randrange(8)
+        changed[at] ^= 1 << rng.randrange(8)
         tar.write_bytes(changed)
         shards.manifest.write_bytes(manifest)
         yield refused(partial(read, shards), "train-00000.tar")
 
 
-def shards_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+def shards_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Anywhere in the shards of classes, of lists of classes and of masks; the next run mends them."""
     short_params(place)
     every = [made(name) for name in ("cifar10", "voc2007", "voc2012")]
     for _ in range(times):
-        shards, split = chance.choice(every), chance.choice(["train", "test"])
+        shards, split = rng.choice(every), rng.choice(["train", "test"])
         tar = shards.folder / f"{split}-00000.tar"
         content, manifest = tar.read_bytes(), shards.manifest.read_bytes()
-        tar.unlink() if chance.random() < 0.1 else tar.write_bytes(spoilt(content, chance))
+        tar.unlink() if rng.random() < 0.1 else tar.write_bytes(spoilt(content, rng))
         lost = refused(partial(read, shards, split), tar.name)
         if not lost and shards.manifest.exists():
             lost = "the manifest still stands in the way of making it anew"
@@ -116,24 +116,24 @@ def leaves(value: Any, path: tuple = ()) -> Iterator[tuple]:
     yield path
 
 
-def manifests_edited(place: Path, times: int, chance: Random) -> Iterator[str]:
+def manifests_edited(place: Path, times: int, rng: Random) -> Iterator[str]:
     """A value changed or taken away; or the text spoilt."""
     short_params(place)
     shards = made("stl10", images=10)
     text = shards.manifest.read_bytes()
     for _ in range(times):
         document = json.loads(text)
-        *parents, last = chance.choice([path for path in leaves(document) if path])
+        *parents, last = rng.choice([path for path in leaves(document) if path])
         inner = document
         for each in parents:
             inner = inner[each]
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             del inner[last]
         else:
             old = inner[last]
             inner[last] = old + 1 if isinstance(old, int | float) else f"{old}x"
         shards.manifest.write_bytes(
-            spoilt(text, chance) if chance.random() < 0.3 else json.dumps(document).encode()
+            spoilt(text, rng) if rng.random() < 0.3 else json.dumps(document).encode()
         )
         with_same_content = _parses_to(shards.manifest, json.loads(text))
         lost = "" if with_same_content else refused(partial(read, shards), "manifest.json")
@@ -149,18 +149,18 @@ def _parses_to(path: Path, content: Any) -> bool:
         return False
 
 
-def weights_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+def weights_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Weights on whose loading everything depends."""
     short_params(place)
     made("imagenet", images=16)
-    learn(Graph(load()), "pretrain", FULL, 0)
+    train(Graph(load()), "pretrain", FULL, 0)
     training = Graph(load()).training("pretrain", FULL, 0)
     content, whole = training.weights.read_bytes(), load_parts(training)
     for number in range(times):
         if number % 5 == 4:
-            _with_nan(training.weights, chance)
+            _with_nan(training.weights, rng)
         else:
-            training.weights.write_bytes(spoilt(content, chance))
+            training.weights.write_bytes(spoilt(content, rng))
         taken: list = []
         lost = refused(lambda taken=taken: taken.append(load_parts(training)), "weights.pt")
         if lost == "it was taken" and _equal(taken[0], whole):
@@ -169,12 +169,12 @@ def weights_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
         yield lost
 
 
-def _with_nan(path: Path, chance: Random) -> None:
+def _with_nan(path: Path, rng: Random) -> None:
     content = torch.load(path, weights_only=True)
     floats = [each for each in _tensors(content) if each.is_floating_point() and each.numel()]
-    tensor = chance.choice(floats)
-    place = tuple(chance.randrange(length) for length in tensor.shape)
-    tensor[place] = chance.choice([math.nan, math.inf, -math.inf])
+    tensor = rng.choice(floats)
+    place = tuple(rng.randrange(length) for length in tensor.shape)
+    tensor[place] = rng.choice([math.nan, math.inf, -math.inf])
     torch.save(content, path)
 
 
@@ -194,27 +194,27 @@ def _equal(one: Any, other: Any) -> bool:
     return one == other
 
 
-def checkpoints_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+def checkpoints_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
     """A checkpoint in which a run's middle is damaged, or not a number: refused, then trained anew to the same end."""
     short_params(place)
     made("imagenet", images=16)
     graph = Graph(load())
     training = graph.training("pretrain", FULL, 0)
     checkpoint = training.folder / "checkpoint.pt"
-    learn(graph, "pretrain", FULL, 0)
+    train(graph, "pretrain", FULL, 0)
     whole = load_parts(training)
     set_params(place, engine__checkpoint_seconds=-1)  # one after every step
     kept = _checkpoint_of(training)
     for number in range(times):
         checkpoint.write_bytes(kept)
         if number % 2:
-            checkpoint.write_bytes(spoilt(kept, chance))
+            checkpoint.write_bytes(spoilt(kept, rng))
         else:
-            _with_nan(checkpoint, chance)
+            _with_nan(checkpoint, rng)
         training.weights.unlink(missing_ok=True)
-        lost = refused(lambda: learn(Graph(load()), "pretrain", FULL, 0), "checkpoint.pt")
+        lost = refused(lambda: train(Graph(load()), "pretrain", FULL, 0), "checkpoint.pt")
         if lost != "it was taken":  # where padding was changed it may be, and must end the same
-            learn(Graph(load()), "pretrain", FULL, 0)
+            train(Graph(load()), "pretrain", FULL, 0)
         else:
             lost = ""
         if not _equal(load_parts(training), whole):
@@ -234,7 +234,7 @@ def _checkpoint_of(training: Any) -> bytes:
 
     Path.unlink = keep  # type: ignore[method-assign]
     try:
-        learn(Graph(load()), "pretrain", FULL, 0)
+        train(Graph(load()), "pretrain", FULL, 0)
     finally:
         Path.unlink = unlink  # type: ignore[method-assign]
     return kept[0]
@@ -253,22 +253,22 @@ def counts_as_official(name: str, content: bytes) -> Iterator[None]:
         official()[name] = old
 
 
-def archives_spoilt(place: Path, times: int, chance: Random) -> Iterator[str]:
+def archives_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Official files of every kind, with a bit changed."""
     raw, mirror = place / "data" / "raw" / "some", place / "mirror"
     raw.mkdir(parents=True)
     mirror.mkdir()
     names = sorted(official())
     for _ in range(times):
-        name = chance.choice(names)
+        name = rng.choice(names)
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz" if name.endswith("gz") else "w") as tar:
             info = tarfile.TarInfo("member")
             info.size = 3000
-            tar.addfile(info, io.BytesIO(chance.randbytes(3000)))
+            tar.addfile(info, io.BytesIO(rng.randbytes(3000)))
         content = bytearray(buffer.getvalue())
         with counts_as_official(name, bytes(content)):
-            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
             (mirror / name).write_bytes(content)
             lost = refused(partial(placed, name, raw, mirror), name)
         yield lost or (f"{name} was copied" if list(raw.iterdir()) else "")
@@ -280,12 +280,12 @@ def _png(side: int) -> bytes:
     return buffer.getvalue()
 
 
-def _images_that_lie(chance: Random) -> bytes:
+def _images_that_lie(rng: Random) -> bytes:
     """A picture whose header says another size than it has."""
     import zlib
 
-    width, height = (chance.choice([0, 1, 7, 9, 20_000, 60_000, 2**31 - 1]) for _ in range(2))
-    kind = chance.choice(["png", "bmp", "raw", "cut"])
+    width, height = (rng.choice([0, 1, 7, 9, 20_000, 60_000, 2**31 - 1]) for _ in range(2))
+    kind = rng.choice(["png", "bmp", "raw", "cut"])
     if kind == "raw":
         pixels = netpbm(np.zeros((8, 8, 3), np.uint8)).split(b"\n", 3)[3]
         width, height = width or -8, height or -1
@@ -300,14 +300,14 @@ def _images_that_lie(chance: Random) -> bytes:
         return bytes(content)
     png = _png(8)
     if kind == "cut":
-        return png[: chance.randrange(1, len(png) - 20)]
+        return png[: rng.randrange(1, len(png) - 20)]
     head = b"IHDR" + max(width, 9).to_bytes(4, "big") + max(height, 9).to_bytes(4, "big") + png[24:29]
     return png[:12] + head + zlib.crc32(head).to_bytes(4, "big") + png[33:]
 
 
-def images_lie(place: Path, times: int, chance: Random) -> Iterator[str]:
+def images_lie(place: Path, times: int, rng: Random) -> Iterator[str]:
     for _ in range(times):
-        image = _images_that_lie(chance)
+        image = _images_that_lie(rng)
         yield refused(partial(decode, image, channels=3, where="picture 7"), "picture 7")
 
 
@@ -328,20 +328,20 @@ def _sealed(shards: Shards, members: dict[str, bytes]) -> None:
     shards.manifest.write_text(json.dumps({**document, "seal": seal(document)}))
 
 
-def labels_out_of_range(place: Path, times: int, chance: Random) -> Iterator[str]:
+def labels_out_of_range(place: Path, times: int, rng: Random) -> Iterator[str]:
     """In shards whose checksums are right."""
     short_params(place)
     every = {"cifar10": "cls", "voc2007": "json", "voc2012": "mask.pgm"}
     shards = {name: made(name) for name in every}
     picture = netpbm(np.zeros((4, 4, 3), np.uint8))
     for _ in range(times):
-        name, extension = chance.choice(list(every.items()))
-        number = chance.choice([-1, -(10**9), 21, 100, 254, 10**9, 10**30])
+        name, extension = rng.choice(list(every.items()))
+        number = rng.choice([-1, -(10**9), 21, 100, 254, 10**9, 10**30])
         label = str(number).encode() if extension == "cls" else f"[1, {number}]".encode()
         if extension == "mask.pgm":
-            label = netpbm(np.full((4, 4, 1), chance.choice([21, 100, 254]), np.uint8))
-        elif chance.random() < 0.2:
-            label = chance.choice([b"", b"x", b"null", b"{}", b"1.5", b"\xff", b"[[1]]", b'["0"]'])
+            label = netpbm(np.full((4, 4, 1), rng.choice([21, 100, 254]), np.uint8))
+        elif rng.random() < 0.2:
+            label = rng.choice([b"", b"x", b"null", b"{}", b"1.5", b"\xff", b"[[1]]", b'["0"]'])
         _sealed(shards[name], {"00000000.ppm": picture, f"00000000.{extension}": label})
         yield refused(partial(read, shards[name]), "train-00000.tar")
         shard(shards[name])

@@ -11,7 +11,7 @@ from conftest import both, set_params
 from pipeline.config.reading import load
 from pipeline.data.writer import shard
 from pipeline.training.checkpoint import load_tensors
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from torture import Fault, refused
@@ -20,18 +20,18 @@ from torture.damage import FULL, _equal, made, short_params
 from torture.interruption import done
 
 
-def full_before(place: Path, times: int, chance: Random) -> Iterator[str]:
+def full_before(place: Path, times: int, rng: Random) -> Iterator[str]:
     """A training, or the shards of a data set, on a disk that is too small: what is needed, what is free."""
     short_params(place)
     shards = made("imagenet", images=16)
     for number in range(times):
         with small_disk(place / ("results" if number % 2 else "data/smoke"), 1) as disk:
-            fill(disk / "rest", but=chance.randrange(0, 30_000))
-            act = partial(learn, Graph(load()), "pretrain", FULL, 0) if number % 2 else partial(shard, shards)
+            fill(disk / "rest", but=rng.randrange(0, 30_000))
+            act = partial(train, Graph(load()), "pretrain", FULL, 0) if number % 2 else partial(shard, shards)
             yield refused(act, "MB are free there")
 
 
-def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
+def full_in_mid_run(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Filled while it trains, as another program would do; with room again, the same run ends as it should."""
     short_params(place)
     made("imagenet", images=16)
@@ -39,11 +39,11 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
     set_params(place, engine__checkpoint_seconds=-1, **epochs)
     graph = Graph(load())
     training = graph.training("pretrain", FULL, 0)
-    learn(graph, "pretrain", FULL, 0)
+    train(graph, "pretrain", FULL, 0)
     whole = load_parts(training)
     for _ in range(times):
         with small_disk(place / "results", 8) as disk:
-            after = chance.randrange(2, 25)
+            after = rng.randrange(2, 25)
             said = done(
                 place, sys.executable, "-c", FILLING, str(after), check=False, PIPELINE_FOLLOWED="by nobody"
             )
@@ -57,7 +57,7 @@ def full_in_mid_run(place: Path, times: int, chance: Random) -> Iterator[str]:
             elif list(training.folder.glob(".*.partial")):
                 lost = "a partial file is left"
             (disk / "rest").unlink(missing_ok=True)
-            learn(Graph(load()), "pretrain", FULL, 0)
+            train(Graph(load()), "pretrain", FULL, 0)
             yield lost or ("" if _equal(load_parts(training), whole) else "it ends with other weights")
 
 

@@ -23,7 +23,7 @@ ENVIRONMENT = dict.fromkeys(
 )
 
 
-def secrets(place: Path, times: int, chance: Random) -> Iterator[str]:
+def secrets(place: Path, times: int, rng: Random) -> Iterator[str]:
     """A whole run, told to stores of many kinds: nothing that it says or leaves has the secret in it."""
     short_params(place)
     done(place, sys.executable, "-m", "pipeline.shard", "imagenet")
@@ -39,7 +39,7 @@ def secrets(place: Path, times: int, chance: Random) -> Iterator[str]:
         yield f"the secret is in {found}" if found else ""
 
 
-def listens(place: Path, times: int, chance: Random) -> Iterator[str]:
+def listens(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Nothing of the project listens; what its README starts does so on this machine alone."""
     root = Path(__file__).parents[1]
     for file in (root / "README.md", root / "Makefile"):

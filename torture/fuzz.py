@@ -172,11 +172,11 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
 }
 
 
-def fuzzed(name: str, place: Path, times: int, chance: Random) -> Iterator[str]:
+def fuzzed(name: str, place: Path, times: int, rng: Random) -> Iterator[str]:
     """With other values and characters, as hypothesis draws them."""
     target, outcomes = TARGETS[name](place), []
 
-    @seeded(chance.getrandbits(32))
+    @seeded(rng.getrandbits(32))
     @settings(
         max_examples=times,
         deadline=None,
@@ -191,11 +191,11 @@ def fuzzed(name: str, place: Path, times: int, chance: Random) -> Iterator[str]:
     yield from nothing_appears(place, lambda: each() or outcomes)
 
 
-def led(name: str, place: Path, times: int, chance: Random) -> Iterator[str]:
+def led(name: str, place: Path, times: int, rng: Random) -> Iterator[str]:
     """With bytes that lead to code not reached before, as atheris finds them; in a process, since it ends its own."""
     script, outcomes = Path(__file__).with_name("led.py"), place / "data" / "outcomes"
     outcomes.parent.mkdir(exist_ok=True)
-    words = [sys.executable, "-P", script, name, str(times), str(chance.getrandbits(31)), outcomes]
+    words = [sys.executable, "-P", script, name, str(times), str(rng.getrandbits(31)), outcomes]
     root = script.parents[1]
     path = os.pathsep.join(map(str, (root, root / "tests")))
 

@@ -74,7 +74,7 @@ def _tree(folder: Path) -> dict[str, int]:
     }
 
 
-def archives(place: Path, times: int, chance: Random) -> Iterator[str]:
+def archives(place: Path, times: int, rng: Random) -> Iterator[str]:
     for _, (what, members) in zip(range(times), _tars().items(), strict=False):
         archive, folder = place / "some.tar", place / "deep" / "folder"
         folder.parent.mkdir(exist_ok=True)
@@ -96,7 +96,7 @@ def archives(place: Path, times: int, chance: Random) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def bombs(place: Path, times: int, chance: Random) -> Iterator[str]:
+def bombs(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Archives that unpack to much more than they are: of zeros, of many members, of a size that is only declared."""
 
     def of_zeros(file: io.BufferedIOBase) -> None:
@@ -138,7 +138,7 @@ def _packed(content: dict[str, bytes], how: int) -> bytes:
     return buffer.getvalue()
 
 
-def pickles(place: Path, times: int, chance: Random) -> Iterator[str]:
+def pickles(place: Path, times: int, rng: Random) -> Iterator[str]:
     """In the place of tensors: code, other objects, bombs, nothing of the kind."""
     path = place / "weights.pt"
     plain = pickle.dumps({"parts": {}})
@@ -165,7 +165,7 @@ def pickles(place: Path, times: int, chance: Random) -> Iterator[str]:
         yield lost or ("its code ran" if RAN.exists() else "")
 
 
-def cifar(place: Path, times: int, chance: Random) -> Iterator[str]:
+def cifar(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Batches of CIFAR whose checksums count as right: even then only arrays and plain values are built."""
     from torchvision.datasets import CIFAR10
 
@@ -199,7 +199,7 @@ def cifar(place: Path, times: int, chance: Random) -> Iterator[str]:
         yield unverified or lost or ("its code ran" if RAN.exists() else "")
 
 
-def documents(place: Path, times: int, chance: Random) -> Iterator[str]:
+def documents(place: Path, times: int, rng: Random) -> Iterator[str]:
     """YAML that builds objects, or grows; names that are paths or commands."""
     path = place / "params.yaml"
     document = short_params(place)
@@ -248,9 +248,7 @@ def documents(place: Path, times: int, chance: Random) -> Iterator[str]:
             texts.append(yaml.safe_dump(other))
         mine = {"source": "folder", "path": ".", "splits": [name], "encoding": "raw"}
         texts.append(yaml.safe_dump({**document, "datasets": {**document["datasets"], "mine": mine}}))
-    for text in (
-        texts if times >= len(texts) else [*texts[:14], *chance.sample(texts[14:], max(0, times - 14))]
-    ):
+    for text in texts if times >= len(texts) else [*texts[:14], *rng.sample(texts[14:], max(0, times - 14))]:
         path.write_text(text)
         lost = refused(load, "params.yaml")
         yield (

@@ -169,7 +169,7 @@ def kill(process: subprocess.Popen, *, alone: bool) -> None:
     process.wait()
 
 
-def killed(place: Path, times: int, chance: Random) -> Iterator[str]:
+def killed(place: Path, times: int, rng: Random) -> Iterator[str]:
     """At moments that are waited for, one after the other, and at any moment; until so many have come."""
     wanted, moments = undisturbed(), list(MOMENTS)
     left, rounds = times, 0
@@ -180,16 +180,16 @@ def killed(place: Path, times: int, chance: Random) -> Iterator[str]:
         small_graph(own)
         struck, process = 0, start(own, *WORDS)
         while process.poll() is None:
-            name = moments[(times - left) % len(moments)] if left and chance.random() < 0.7 else ""
-            until = time.monotonic() + (PATIENCE if name else chance.uniform(1, 12) if left else PATIENCE * 5)
-            since = time.monotonic() + chance.uniform(0, 2)
+            name = moments[(times - left) % len(moments)] if left and rng.random() < 0.7 else ""
+            until = time.monotonic() + (PATIENCE if name else rng.uniform(1, 12) if left else PATIENCE * 5)
+            since = time.monotonic() + rng.uniform(0, 2)
             while process.poll() is None and time.monotonic() < until:
                 if name and time.monotonic() > since and MOMENTS[name](own, process):
-                    time.sleep(chance.uniform(0, 0.05))
+                    time.sleep(rng.uniform(0, 0.05))
                     break
                 time.sleep(0.003)
             if process.poll() is None and left:
-                kill(process, alone=chance.random() < 0.25)
+                kill(process, alone=rng.random() < 0.25)
                 left, struck = left - 1, struck + 1
                 process = start(own, *WORDS)
         said = process.communicate()[0]
@@ -202,7 +202,7 @@ def killed(place: Path, times: int, chance: Random) -> Iterator[str]:
         shutil.rmtree(own)
 
 
-def stopped(place: Path, times: int, chance: Random) -> Iterator[str]:
+def stopped(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Ctrl-C to all, SIGTERM to all or to Snakemake alone: a last checkpoint, and away within seconds."""
     small_graph(place, epochs=4000)
     set_params(place, engine__checkpoint_seconds=3600)  # what is found was written at the end
@@ -245,7 +245,7 @@ def steps_told(place: Path) -> int:
     )
 
 
-def followers_killed(place: Path, times: int, chance: Random) -> Iterator[str]:
+def followers_killed(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Who hands over to MLflow, also while it makes the store's tables; the next one delivers all of it, once."""
     from torture.away import told, undelivered
 
@@ -254,7 +254,7 @@ def followers_killed(place: Path, times: int, chance: Random) -> Iterator[str]:
         address = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
         told(place, runs=3, steps=200)
         process = start(place, sys.executable, "-m", "pipeline.track", **address)
-        time.sleep(chance.uniform(1.5, 7))
+        time.sleep(rng.uniform(1.5, 7))
         kill(process, alone=False)
         done(place, sys.executable, "-m", "pipeline.track", **address)
         yield undelivered(database, runs=3, steps=200)

@@ -17,7 +17,7 @@ METRICS = 2000
 BOUND = 1.5  # times the memory of as many runs as there are cores; what 64 runs at once may take
 
 
-def metrics_at_once(place: Path, times: int, chance: Random) -> Iterator[str]:
+def metrics_at_once(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Eight processes, none above them, each with its own thousands of metrics; each process counts as one."""
     processes, database = 8, place / "mlflow.db"
     for _ in range(max(1, times // processes)):
@@ -41,7 +41,7 @@ def _undelivered(database: Path, runs: int) -> str:
         return str(error)
 
 
-def two_graphs(place: Path, times: int, chance: Random) -> Iterator[str]:
+def two_graphs(place: Path, times: int, rng: Random) -> Iterator[str]:
     """Snakemake or DVC, while Snakemake runs in the same folder."""
     small_graph(place, epochs=4000)
     done(place, "git", "init", "-q")
@@ -61,7 +61,7 @@ def two_graphs(place: Path, times: int, chance: Random) -> Iterator[str]:
         kill(first, alone=False)
 
 
-def memory(place: Path, times: int, chance: Random) -> Iterator[str]:
+def memory(place: Path, times: int, rng: Random) -> Iterator[str]:
     """So many fine-tunes, eight at a time: no more memory than eight take."""
     cores = 8
     keep_only(place, "table6")

@@ -8,7 +8,7 @@ from random import Random
 from conftest import laid_out, set_params
 
 from pipeline.config.reading import load
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from torture import Fault
@@ -16,7 +16,7 @@ from torture.damage import FULL, _equal, made, short_params
 from torture.interruption import WORDS, differences, done, small_graph, undisturbed
 
 
-def jobs_at_once(place: Path, times: int, chance: Random) -> Iterator[str]:
+def jobs_at_once(place: Path, times: int, rng: Random) -> Iterator[str]:
     """The graph of table 6 with other numbers of jobs at once."""
     wanted = undisturbed()
     for number, cores in zip(range(times), (4, 1, 3), strict=False):
@@ -27,7 +27,7 @@ def jobs_at_once(place: Path, times: int, chance: Random) -> Iterator[str]:
         yield differences(own, wanted)
 
 
-def threads(place: Path, times: int, chance: Random) -> Iterator[str]:
+def threads(place: Path, times: int, rng: Random) -> Iterator[str]:
     """A run twice, with each number of threads that its params fix."""
     short_params(place)
     made("imagenet", images=16)
@@ -36,7 +36,7 @@ def threads(place: Path, times: int, chance: Random) -> Iterator[str]:
         training = Graph(load()).training("pretrain", FULL, 0)
         twice = []
         for _ in range(2):
-            learn(Graph(load()), "pretrain", FULL, 0)
+            train(Graph(load()), "pretrain", FULL, 0)
             twice.append(load_parts(dataclasses.replace(training)))
         yield "" if _equal(*twice) else f"two runs with {1 + number % 4} threads differ"
 

@@ -57,9 +57,9 @@ class Batches:
     def order(self, epoch: int) -> np.ndarray:
         """Windows at random, and the samples at random within each."""
         if epoch != self._epoch:
-            chance = np.random.default_rng([3, self.seed, epoch])
-            place = chance.permutation(len(self.images.firsts))[self.images.window_of(self.indices)]
-            self._order = self.indices[np.lexsort((chance.random(len(self.indices)), place))]
+            rng = np.random.default_rng([3, self.seed, epoch])
+            place = rng.permutation(len(self.images.firsts))[self.images.window_of(self.indices)]
+            self._order = self.indices[np.lexsort((rng.random(len(self.indices)), place))]
             windows = self.images.window_of(self._order)
             begins = np.flatnonzero(np.diff(windows, prepend=-1))
             self._begins = list(zip(begins.tolist(), windows[begins].tolist(), strict=True))

@@ -62,9 +62,9 @@ class Boxes:
         return first + (place * (np.maximum(free, 0) + 1 - 1e-9)).astype(np.int64)
 
 
-def random_boxes(count: int, augment: Augment, chance: np.random.Generator) -> Boxes:
+def random_boxes(count: int, augment: Augment, rng: np.random.Generator) -> Boxes:
     """Crops anywhere, mirrored at random where the run says so."""
-    return _boxes(chance.random((4, count)), augment)
+    return _boxes(rng.random((4, count)), augment)
 
 
 def image_boxes(indices: np.ndarray, augment: Augment, seeds: list[int]) -> Boxes:

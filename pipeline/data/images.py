@@ -131,9 +131,9 @@ def images_of(
     """
     data = training.spec.data
     assert shards or split in (None, data.split, data.unlabelled), f"{training.label} may not open {split!r}"
-    learnt_from = open_manifest(training.shards.manifest, data.split)
-    manifest = open_manifest((shards or training.shards).manifest, split) if split else learnt_from
-    return Images(manifest, stream_above_gb=stream_above_gb, statistics=learnt_from, raw=data.raw, on=on)
+    training_split = open_manifest(training.shards.manifest, data.split)
+    manifest = open_manifest((shards or training.shards).manifest, split) if split else training_split
+    return Images(manifest, stream_above_gb=stream_above_gb, statistics=training_split, raw=data.raw, on=on)
 
 
 def mirror(images: np.ndarray, which: np.ndarray) -> None:

@@ -99,20 +99,20 @@ class Drawn:
     def __getitem__(self, i: int) -> Sample:
         if not 0 <= i < self.count:
             raise IndexError(i)
-        chance = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, i))))
-        image = self._background(chance)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((*self.seed, i))))
+        image = self._background(rng)
         first = self.only[(i + i // len(self.only)) % len(self.only)]  # balanced, also within any stride
         if self.source.labels == "class":
-            radius = chance.uniform(0.26, 0.4)
-            y, x = chance.uniform(radius, 1 - radius, 2)
-            self._paint(image, first, y, x, radius, chance)
+            radius = rng.uniform(0.26, 0.4)
+            y, x = rng.uniform(radius, 1 - radius, 2)
+            self._paint(image, first, y, x, radius, rng)
             return Sample(self._pixels(image), None if self.split == "unlabelled" else first)
-        others = chance.permutation(self.drawn)[: chance.integers(3)]
+        others = rng.permutation(self.drawn)[: rng.integers(3)]
         shown = list(dict.fromkeys([first, *map(int, others)]))
         mask, objects = np.zeros((self.side, self.side), np.uint8), []
-        for k, quarter in zip(shown, chance.permutation(4), strict=False):
-            y, x = 0.27 + 0.46 * np.array(divmod(quarter, 2)) + chance.uniform(-0.05, 0.05, 2)
-            inside = self._paint(image, k, y, x, chance.uniform(0.2, 0.3), chance)
+        for k, quarter in zip(shown, rng.permutation(4), strict=False):
+            y, x = 0.27 + 0.46 * np.array(divmod(quarter, 2)) + rng.uniform(-0.05, 0.05, 2)
+            inside = self._paint(image, k, y, x, rng.uniform(0.2, 0.3), rng)
             mask[inside > 0.05] = VOID
             mask[inside > 0.95] = k + 1
             objects.append((k, *self._box(inside)))
@@ -133,25 +133,23 @@ class Drawn:
         colours = list(HUES) if self.source.channels == 3 else list(TONES)
         return f"{list(TEXTURES)[texture]} {colours[hue % len(colours)]} {SHAPES[shape]}"
 
-    def _background(self, chance: np.random.Generator) -> np.ndarray:
+    def _background(self, rng: np.random.Generator) -> np.ndarray:
         """A gradient between nearly grey corners, and a slow wave."""
-        corners = (
-            0.3 + 0.4 * chance.random((3, 1, 1, 1)) + 0.06 * chance.random((3, 1, 1, self.source.channels))
-        )
-        down, right, phase = chance.uniform(-4, 4), chance.uniform(-4, 4), chance.uniform(0, 7)
+        corners = 0.3 + 0.4 * rng.random((3, 1, 1, 1)) + 0.06 * rng.random((3, 1, 1, self.source.channels))
+        down, right, phase = rng.uniform(-4, 4), rng.uniform(-4, 4), rng.uniform(0, 7)
         rows, columns = self.rows[..., None], self.columns[..., None]
         slope = corners[0] + rows * (corners[1] - corners[0]) + columns * (corners[2] - corners[0])
         return slope + 0.05 * np.sin(down * rows + right * columns + phase)
 
     def _paint(
-        self, image: np.ndarray, k: int, y: float, x: float, radius: float, chance: np.random.Generator
+        self, image: np.ndarray, k: int, y: float, x: float, radius: float, rng: np.random.Generator
     ) -> np.ndarray:
         """Paint class k at (y, x); return the fraction of each pixel that it covers."""
         shape, hue, texture = look(k)
         u, v = (self.columns - x) / radius, (self.rows - y) / radius
         covered = np.clip((1 - distance(shape, u, v)) * radius * self.side + 0.5, 0, 1)
         if self.source.channels == 3:
-            colour = np.array(colorsys.hsv_to_rgb(list(HUES.values())[hue], 0.85, chance.uniform(0.85, 1)))
+            colour = np.array(colorsys.hsv_to_rgb(list(HUES.values())[hue], 0.85, rng.uniform(0.85, 1)))
         else:
             colour = np.array([list(TONES.values())[hue % len(TONES)]])
         along, down = list(TEXTURES.values())[texture]

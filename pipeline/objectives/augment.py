@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.compute import distributed
-from pipeline.compute.seeds import chance
+from pipeline.compute.seeds import seed_from
 from pipeline.config.runs import Run
 from pipeline.config.typed import Choice
 from pipeline.data.batches import Batch, Batches, Mixed
@@ -62,7 +62,7 @@ def prepare(model: nn.Module, batches: Batches | Mixed, spec: Run, *, seed: int,
     model.eval()  # without dropout, which would change the maps and so the weights; frozen heads train so
     with torch.no_grad():
         for step in range(min(BATCHES, batches.steps)):
-            generator = torch.Generator(device).manual_seed(chance(seed, step, "balance"))
+            generator = torch.Generator(device).manual_seed(seed_from(seed, step, "balance"))
             batch = batches.at(step, device)
             _, errors, _ = restoration(model, batch, generator)
             batch_losses = torch.stack([norm(error) for error in errors]) * (len(batch.x) / batch.whole)

@@ -52,7 +52,7 @@ def count_of(shards: Shards, split: str) -> int:
     return least(official, cap)
 
 
-def learnt_from(training: Training) -> int:
+def training_images(training: Training) -> int:
     """The number of images that a training takes from its split."""
     data, total = training.spec.data, count_of(training.shards, training.spec.data.split)
     if data.fold:
@@ -63,13 +63,13 @@ def learnt_from(training: Training) -> int:
 
 def steps_of(training: Training) -> tuple[int, int]:
     """Steps, and images per step; the unlabelled half of a mixed batch sets the length of an epoch."""
-    spec, count = training.spec, learnt_from(training)
+    spec, count = training.spec, training_images(training)
     batch = min(spec.batch, count)
     if spec.data.unlabelled:
         data = replace(spec.data, split=spec.data.unlabelled, labels=None, fold=False)
         holdout = data.holdout if spec.data.unlabelled == spec.data.split else 0
         data = replace(data, holdout=holdout)
-        count = learnt_from(replace(training, spec=replace(spec, data=data)))
+        count = training_images(replace(training, spec=replace(spec, data=data)))
         half = min(spec.batch - spec.batch // 2, count)
         return count // half * spec.epochs, min(spec.batch // 2, batch) + half
     return count // batch * spec.epochs, batch

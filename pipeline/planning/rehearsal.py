@@ -141,8 +141,8 @@ class Rehearsal:
         images = images_of(
             training, split, stream_above_gb=math.inf, shards=_drawn(measurement.shards, split)
         )
-        learnt_from = open_manifest(training.shards.manifest, data.split)
-        model = self._ready(objective_of(training.spec).build(training.spec, learnt_from)).eval()
+        training_split = open_manifest(training.shards.manifest, data.split)
+        model = self._ready(objective_of(training.spec).build(training.spec, training_split)).eval()
         rehearsed, measure = replace(measurement, training=training), measure_of(measurement)
 
         def act(count: int) -> None:

@@ -32,7 +32,7 @@ class Delivered:
     """The event logs that one store has."""
 
     def __init__(self, store: str) -> None:
-        self.store, self.path = store, file_of(store, "jsonl")
+        self.store, self.path = store, file_of(store, "logs.jsonl")
         self.known: dict[str, State] = {}
         self.trusted = False  # whether the store's digest covers them
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
@@ -51,9 +51,7 @@ class Delivered:
                 covered = number
         self.trusted = covered > 0
         self._lines = self._lines[:covered]
-        self.known = {
-            line["story"]: (line["size"], line["time"]) for line in map(json.loads, self._lines[1:])
-        }
+        self.known = {line["log"]: (line["size"], line["time"]) for line in map(json.loads, self._lines[1:])}
 
     def believe(self) -> None:
         """Trust all lines, where reading the store would take MLflow."""
@@ -63,14 +61,14 @@ class Delivered:
     def digest(self) -> str:
         return hashlib.sha256(b"".join(self._lines)).hexdigest()
 
-    def add(self, stories: dict[str, State]) -> None:
+    def add(self, logs: dict[str, State]) -> None:
         """Write the file before the store gets its digest; without trusted lines, begin a new file."""
         if not self._lines:
             self._lines = [_written({"store": self.store, "id": uuid.uuid4().hex})]
             self._begin(self._lines[0])
-        for story, (size, time) in stories.items():
-            self._lines.append(_written({"story": story, "size": size, "time": time}))
-        self.known |= stories
+        for log, (size, time) in logs.items():
+            self._lines.append(_written({"log": log, "size": size, "time": time}))
+        self.known |= logs
         write_text(self.path, b"".join(self._lines).decode())
 
 
@@ -95,7 +93,7 @@ def is_file(store: str) -> bool:
     return store.startswith(SQLITE)
 
 
-def stories(name: str) -> Iterator[tuple[str, State]]:
+def event_logs(name: str) -> Iterator[tuple[str, State]]:
     """The event logs of all runs, by the run's folder below results/runs."""
     root = RESULTS / "runs"
     for path in sorted(root.glob(f"*/*/*/*/{name}")):

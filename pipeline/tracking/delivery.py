@@ -38,7 +38,7 @@ def deliver(*, until: threading.Event, patience: float) -> None:
             if store is None and (not memory.trusted or any(pending(memory.known))):
                 store = Store(connect())
             if store is not None:
-                store.hand_over(last=last)
+                store.deliver(last=last)
             looked.touch()
             os.utime(looked, (looking, looking))
             fault = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.system.files import RESULTS, write_whole
-from pipeline.tracking.delivered import EXPERIMENT, Delivered, State, stories
+from pipeline.tracking.delivered import EXPERIMENT, Delivered, State, event_logs
 from pipeline.tracking.events import EVENTS, lines_of
 
 STORE = "sqlite:///mlflow.db"
@@ -22,7 +22,7 @@ REMEMBERED = 50  # event logs per update of the store's digest; after a kill the
 
 
 def pending(known: dict[str, State]) -> Iterator[tuple[str, State]]:
-    return ((story, state) for story, state in stories(EVENTS) if known.get(story) != state)
+    return ((log, state) for log, state in event_logs(EVENTS) if known.get(log) != state)
 
 
 class Store:
@@ -41,7 +41,7 @@ class Store:
         self.ended: dict[str, State] = {}  # delivered and complete, not yet remembered
         self.growing: dict[str, State] = {}  # delivered, with more lines to come
 
-    def hand_over(self, *, last: bool = True) -> None:
+    def deliver(self, *, last: bool = True) -> None:
         """Deliver the new lines of all event logs; one that the store refuses does not block the others.
 
         A log that still grows is remembered only at the last call.
@@ -49,18 +49,18 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         refused = None
-        for story, state in pending(self.read):
-            lines = lines_of(RESULTS / "runs" / story / EVENTS)
+        for log, state in pending(self.read):
+            lines = lines_of(RESULTS / "runs" / log / EVENTS)
             try:
-                self._deliver(story, lines)
+                self._deliver(log, lines)
             except MlflowException as error:
                 if error.error_code != "INVALID_PARAMETER_VALUE":
                     raise
                 refused = error
                 continue
-            self.read[story] = self.growing[story] = state
+            self.read[log] = self.growing[log] = state
             if lines and "end" in lines[-1]:
-                self.ended[story] = self.growing.pop(story)
+                self.ended[log] = self.growing.pop(log)
             if len(self.ended) >= REMEMBERED:
                 self._remember()
         if last:
@@ -78,36 +78,36 @@ class Store:
             self.client.set_experiment_tag(experiment, self.memory.tag, self.memory.digest)
             self.vouched, self.memory.trusted = self.memory.digest, True
 
-    def _deliver(self, story: str, lines: list[dict[str, Any]]) -> None:
+    def _deliver(self, log: str, lines: list[dict[str, Any]]) -> None:
         """Deliver new lines. A repeated metric is not stored twice, since its time comes from the file."""
         from mlflow.entities import Metric
 
         if not lines:
             return
-        run_id = self._run(story, lines[0])
+        run_id = self._run(log, lines[0])
         if run_id is None:
             return
         metrics = [
             Metric(name, value, line["time"], line["metrics"].get("epoch", line["step"]))
-            for line in lines[self.lines.get(story, 0) :]
+            for line in lines[self.lines.get(log, 0) :]
             if "metrics" in line
             for name, value in line["metrics"].items()
             if name != "epoch"  # the step of the line's other metrics
         ]
         for first in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
-        self.lines[story] = len(lines)
+        self.lines[log] = len(lines)
         if "end" in lines[-1]:
             for file in lines[-1]["files"]:
                 if Path(file).exists():
                     self.client.log_artifact(run_id, file)
             self.client.set_terminated(run_id, lines[-1]["end"], lines[-1]["time"])
 
-    def _run(self, story: str, begin: dict[str, Any]) -> str | None:
+    def _run(self, log: str, begin: dict[str, Any]) -> str | None:
         """The MLflow run of an event log; MLflow runs of earlier logs of the same run are deleted."""
         header, began = begin["begin"], begin["time"]
-        if self.runs.get(story, ("", 0))[1] == began:
-            return self.runs[story][0]
+        if self.runs.get(log, ("", 0))[1] == began:
+            return self.runs[log][0]
         experiment = self._experiment(header["stage"])
         run_id = ""
         for old in self.client.search_runs([experiment], f"tags.identity = '{header['identity']}'"):
@@ -122,7 +122,7 @@ class Store:
         elif self.client.get_run(run_id).info.status != "FINISHED":
             self.client.update_run(run_id, "RUNNING")
             self._log_params(run_id, header)
-        self.runs[story], self.lines[story] = (run_id, began), 0
+        self.runs[log], self.lines[log] = (run_id, began), 0
         return run_id
 
     def _begin(self, experiment: str, header: dict[str, Any], began: int) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.compute import distributed
 from pipeline.compute.engine import by_winograd, compiled, compiles, precision
-from pipeline.compute.seeds import chance
+from pipeline.compute.seeds import seed_from
 from pipeline.compute.winograd import take_over
 from pipeline.config.params import Engine
 from pipeline.config.runs import Run
@@ -70,8 +70,8 @@ def fit(
             rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
             rate *= spec.optimiser.options.lr
             # for layers that draw, such as dropout
-            torch.manual_seed(chance(seed, state.step) + distributed.RANK)
-            generator = torch.Generator(device).manual_seed(chance(seed, state.step, "corruption"))
+            torch.manual_seed(seed_from(seed, state.step) + distributed.RANK)
+            generator = torch.Generator(device).manual_seed(seed_from(seed, state.step, "corruption"))
             batch = batches.at(state.step, device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 loss = loss_of(batch, generator)

@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.compute import distributed
 from pipeline.compute.device import device_at_hand, prepare
 from pipeline.compute.engine import compiles, on_device, precision
-from pipeline.compute.seeds import chance
+from pipeline.compute.seeds import seed_from
 from pipeline.compute.winograd import taken_over
 from pipeline.config.params import Engine
 from pipeline.config.typed import plain
@@ -34,7 +34,7 @@ from pipeline.work.graph import Graph
 from pipeline.work.identity import Training
 
 
-def learn(graph: Graph, stage: str, name: str, seed: int) -> None:
+def train(graph: Graph, stage: str, name: str, seed: int) -> None:
     """Train one run with one seed, or resume it; write its weights and then its record at the end."""
     training, engine = graph.training(stage, name, seed), graph.params.engine
     prepare(engine.threads)
@@ -97,7 +97,7 @@ def batches_of(training: Training, images: Images, labelled: np.ndarray) -> Batc
             training, data.unlabelled, stream_above_gb=images.stream_above_gb, on=images.on
         )
         others = np.arange(unlabelled.manifest.count)
-    half, other_seed = batch // 2, chance(seed, "unlabelled")
+    half, other_seed = batch // 2, seed_from(seed, "unlabelled")
     return Mixed(
         Batches(images, labelled, training.spec.augment, batch=half, seed=seed),
         Batches(unlabelled, others, training.spec.augment, batch=batch - half, seed=other_seed),
@@ -108,7 +108,7 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
     """The run's network before its first step: drawn by its seed, then with transferred parts loaded."""
     model = objective_of(training.spec).build(training.spec, manifest)
     initialise(
-        model, training.spec.init, generator=torch.Generator().manual_seed(chance(training.seed, "init"))
+        model, training.spec.init, generator=torch.Generator().manual_seed(seed_from(training.seed, "init"))
     )
     for key in ("freeze", "clip_each"):
         for part in getattr(training.spec, key):

@@ -21,7 +21,7 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.objectives.inputs import corrupted
-from pipeline.training.run import beginning, learn
+from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -87,7 +87,7 @@ def test_each_process_gets_its_own_images_cropped_and_spoiled_as_one_would(ready
 
 
 def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, ready):
-    learn(Graph(load()), "pretrain", FULL, 0)
+    train(Graph(load()), "pretrain", FULL, 0)
     alone, record = load_parts(ready), json.loads(ready.record.read_text())
     ready.weights.unlink()
     checkpoint = ready.folder / "checkpoint.pt"

@@ -18,7 +18,7 @@ from pipeline.compute.engine import by_winograd
 from pipeline.config.reading import load
 from pipeline.data.writer import shard
 from pipeline.system.files import COMPILED
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.work.graph import Graph
 
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ def test_a_run_has_the_same_losses_but_for_rounding_however_they_are_computed(wo
         set_params(workplace, engine__convolution=way)
         graph = Graph(load())
         training = graph.training("pretrain", "cifar10-pixel", 0)
-        learn(graph, "pretrain", "cifar10-pixel", 0)
+        train(graph, "pretrain", "cifar10-pixel", 0)
         record = json.loads(training.record.read_text())
         assert record["convolution"] == way
         found[way] = record["epoch_losses"]

@@ -146,7 +146,7 @@ def test_every_split_is_seen_with_the_statistics_of_the_one_that_its_training_le
     shard(graph.shards("stl10"))
     measurement = graph.measurement("finetune.stl10-swwae.centre", 0)
     training, above = measurement.training, {"stream_above_gb": 8}
-    learnt_from = open_manifest(training.shards.manifest, "train")
+    training_split = open_manifest(training.shards.manifest, "train")
     splits = [
         images_of(training, **above),
         images_of(training, "unlabelled", **above),
@@ -154,8 +154,8 @@ def test_every_split_is_seen_with_the_statistics_of_the_one_that_its_training_le
     ]
     assert [images.manifest.split for images in splits] == ["train", "unlabelled", "test"]
     for images in splits:
-        assert images.mean.flatten().tolist() == pytest.approx(learnt_from.record["mean"])
-        assert images.std.flatten().tolist() == pytest.approx(learnt_from.record["std"])
+        assert images.mean.flatten().tolist() == pytest.approx(training_split.record["mean"])
+        assert images.std.flatten().tolist() == pytest.approx(training_split.record["std"])
     raw = dataclasses.replace(
         training,
         spec=dataclasses.replace(training.spec, data=dataclasses.replace(training.spec.data, raw=True)),

@@ -18,7 +18,7 @@ from golden import changes, forget, machine, names, read, write
 from pipeline.config.reading import load
 from pipeline.data.writer import shard
 from pipeline.evaluate import evaluate
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training
@@ -145,7 +145,7 @@ def compute() -> list[str]:
             for shards in {training.shards, *(each.shards for each in measured)}:
                 if not shards.manifest.exists():
                     shard(shards)
-            learn(graph, training.stage, training.name, 0)
+            train(graph, training.stage, training.name, 0)
             lines += trained(training)
             for each in measured:
                 evaluate(graph, each.name, 0)

@@ -25,7 +25,7 @@ from pipeline.papers import papers
 from pipeline.protocols.activations import activations, inside
 from pipeline.results.figures import arrays, figure
 from pipeline.system.files import read_json
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.work.graph import Graph
 
 # Row by row as the paper prints them, read from its text.
@@ -115,7 +115,7 @@ def test_no_restoration_depends_on_how_many_images_are_measured_at_once(workplac
     """Noise and the pixels that it hides follow from the seed and the image; so do the pictures kept."""
     graph, label = Graph(load()), "pretrain.stl10-small.restore"
     shard(graph.shards("stl10"))
-    learn(graph, "pretrain", "stl10-small", 0)
+    train(graph, "pretrain", "stl10-small", 0)
     measured = []
     for size in (100, 5):
         monkeypatch.setattr(views, "BATCH", size)
@@ -283,7 +283,7 @@ def test_both_networks_are_measured_on_dogs_and_on_wheels_and_drawn(photographs)
     shard(graph.shards("imagenet-animal"))
     shard(graph.shards("imagenet-vehicle"))
     for run in ("imagenet-animal", "imagenet-vehicle"):
-        learn(graph, "pretrain", run, 0)
+        train(graph, "pretrain", run, 0)
         for protocol in ("dogs", "wheels"):
             evaluate(graph, f"pretrain.{run}.{protocol}", 0)
     for name in ("figure5", "figure6"):

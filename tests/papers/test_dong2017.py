@@ -29,7 +29,7 @@ from pipeline.results.frame import from_files, measured
 from pipeline.results.statistics import ALPHA, Decision
 from pipeline.results.tables import line, shown
 from pipeline.training.loop import frozen_parts
-from pipeline.training.run import beginning, learn
+from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -148,7 +148,7 @@ class Known:
 @pytest.fixture
 def cifar(workplace):
     shard(Graph(load()).shards("cifar10"))
-    learn(Graph(load()), "pretrain", "dong2017-4000-full", 0)
+    train(Graph(load()), "pretrain", "dong2017-4000-full", 0)
     return workplace
 
 
@@ -161,7 +161,7 @@ def finetuned(folder, **changes):
     began = {
         name: {k: v.clone() for k, v in part.state_dict().items()} for name, part in model.named_children()
     }
-    learn(graph, "finetune", "dong2017-4000-full", 0)
+    train(graph, "finetune", "dong2017-4000-full", 0)
     return began, load_parts(training)
 
 
@@ -317,7 +317,7 @@ def test_probes_leave_their_network_as_it_was_and_measure_every_layer(workplace)
     shard(Graph(load()).shards("cifar10"))
     graph = Graph(load())
     for stage, name in (("pretrain", "cifar10-supervised"), ("finetune", "probe-supervised")):
-        learn(graph, stage, f"dong2017-{name}", 0)
+        train(graph, stage, f"dong2017-{name}", 0)
     training = graph.training("finetune", "dong2017-probe-supervised", 0)
     before, after = (load_parts(each)["encoder"] for each in (training.start, training))
     assert all(torch.equal(value, after[name]) for name, value in before.items())

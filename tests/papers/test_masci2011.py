@@ -32,7 +32,7 @@ from pipeline.results.statistics import ALPHA, Decision
 from pipeline.search import search
 from pipeline.system.files import RESULTS, read_lines
 from pipeline.training.optimisers import OPTIMISERS
-from pipeline.training.run import beginning, learn
+from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -162,7 +162,7 @@ def test_a_layers_pretraining_leaves_those_below_bit_equal_and_moves_its_own(dig
     for layer in (1, 2, 3):
         training = digits.training("pretrain", f"mnist-cae-{layer}", 0)
         began = beginning(training, open_manifest(training.shards.manifest, "train")).encoder.state_dict()
-        learn(digits, "pretrain", f"mnist-cae-{layer}", 0)
+        train(digits, "pretrain", f"mnist-cae-{layer}", 0)
         ended = load_parts(training)["encoder"]
         moved = {name for name in began if not torch.equal(began[name], ended[name])}
         assert moved == {f"convs.{layer - 1}.weight", f"convs.{layer - 1}.bias"}
@@ -180,7 +180,7 @@ def test_a_layers_pretraining_leaves_those_below_bit_equal_and_moves_its_own(dig
 
 def test_the_code_below_a_layer_is_computed_once_an_image_and_read_to_the_bit(digits, monkeypatch):
     for layer in (1, 2):
-        learn(digits, "pretrain", f"mnist-cae-{layer}", 0)
+        train(digits, "pretrain", f"mnist-cae-{layer}", 0)
     training = digits.training("pretrain", "mnist-cae-3", 0)
     manifest, device = open_manifest(training.shards.manifest, "train"), torch.device("cpu")
     held = Images(manifest, stream_above_gb=8, raw=True)
@@ -289,7 +289,7 @@ def test_one_weight_on_and_noise_are_trivial_filters_and_shapes_are_not():
 
 
 def test_filters_are_measured_kept_and_drawn(digits):
-    learn(digits, "pretrain", "mnist-filters-c", 0)
+    train(digits, "pretrain", "mnist-filters-c", 0)
     evaluate(digits, "pretrain.mnist-filters-c.filters", 0)
     measured = digits.measurement("pretrain.mnist-filters-c.filters", 0)
     kept = arrays(measured)["filters"]
@@ -345,13 +345,13 @@ def test_a_layers_rate_is_searched_by_what_it_leaves_unrestored_of_images_kept_a
 
 def test_the_svm_learns_from_training_images_alone(digits):
     for layer in (1, 2, 3):
-        learn(digits, "pretrain", f"mnist-cae-{layer}", 0)
+        train(digits, "pretrain", f"mnist-cae-{layer}", 0)
     evaluate(digits, "pretrain.mnist-cae-3.svm1k", 0)
     metrics = digits.measurement("pretrain.mnist-cae-3.svm1k", 0).metrics.read_text()
     assert '"error"' in metrics
-    chance = np.random.default_rng(0)
-    y = chance.integers(0, 3, 300)
-    x = 5 * np.eye(3)[y] + chance.normal(size=(300, 3))
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    x = 5 * np.eye(3)[y] + rng.normal(size=(300, 3))
     assert linear_svm_error((x, y), (x, y), c=1.0) < 0.05
     assert linear_svm_error((x, y), (x, (y + 1) % 3), c=1.0) > 0.9
     assert linear_svm_error((np.hstack([x, x[:, :1] * 0]), y), (np.hstack([x, x[:, :1]]), y), c=1.0) < 0.05

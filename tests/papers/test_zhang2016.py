@@ -28,7 +28,7 @@ from pipeline.objectives.classify import outputs
 from pipeline.papers import papers
 from pipeline.results.figures import arrays
 from pipeline.training.loop import fit
-from pipeline.training.run import beginning, learn
+from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -95,9 +95,9 @@ def test_the_image_has_the_weight_of_table_s1_in_every_run():
 
 def test_balanced_losses_are_as_great_as_the_images(ready):
     for name in ("vgg", "vgg-swwae-layerwise"):
-        learn(Graph(load()), "pretrain", name, 0)
+        train(Graph(load()), "pretrain", name, 0)
     training = Graph(load()).training("pretrain", "vgg-swwae-all", 0)
-    learn(Graph(load()), "pretrain", "vgg-swwae-all", 0)
+    train(Graph(load()), "pretrain", "vgg-swwae-all", 0)
     weights = json.loads(training.record.read_text())["loss_weights"]
     assert weights[0] == 7.53
     manifest = open_manifest(training.shards.manifest, "train")
@@ -115,7 +115,7 @@ def test_balanced_losses_are_as_great_as_the_images(ready):
 
 def test_the_command_prints_the_weights_that_the_training_takes(ready, capsys):
     for name in ("vgg", "vgg-sae-layerwise"):
-        learn(Graph(load()), "pretrain", name, 0)
+        train(Graph(load()), "pretrain", name, 0)
     balance(Graph(load()), "pretrain.vgg-sae-layerwise", 0)
     printed = capsys.readouterr().out
     record = Graph(load()).training("pretrain", "vgg-sae-layerwise", 0).record
@@ -128,7 +128,7 @@ def test_the_command_prints_the_weights_that_the_training_takes(ready, capsys):
 def test_losses_are_balanced_as_the_frozen_head_makes_them_without_dropout(ready):
     """In training a frozen head is in eval mode: a weight measured with dropout would belong to other maps."""
     shard(Graph(load()).shards("imagenet-square"))
-    learn(Graph(load()), "pretrain", "alexnet", 0)
+    train(Graph(load()), "pretrain", "alexnet", 0)
     training = Graph(load()).training("pretrain", "alexnet-sae-layerwise", 0)
     manifest = open_manifest(training.shards.manifest, "train")
     held = Images(manifest, stream_above_gb=8)
@@ -153,7 +153,7 @@ def test_losses_are_balanced_as_the_frozen_head_makes_them_without_dropout(ready
 def test_each_layerwise_decoder_learns_as_if_the_others_were_not_there(ready):
     """Five trainings in one: a decoder whose gradient is large leaves the others' steps as they are."""
     graph = Graph(load())
-    learn(graph, "pretrain", "vgg", 0)
+    train(graph, "pretrain", "vgg", 0)
     training = graph.training("pretrain", "vgg-sae-layerwise", 0)
     assert (training.spec.clip, training.spec.clip_each) == (1.0, ("decoders",))
     assert graph.training("pretrain", "vgg-sae-all", 0).spec.clip_each == ()
@@ -428,7 +428,7 @@ def test_the_papers_scale_stores_imagenet_as_large_as_it_is_shown_and_the_others
 def test_training_the_decoders_leaves_the_classification_network_bit_equal(ready):
     graph = Graph(load())
     for name in ("vgg", "vgg-sae-layerwise", "vgg-sae-first"):
-        learn(graph, "pretrain", name, 0)
+        train(graph, "pretrain", name, 0)
     first, second, third = (
         load_parts(graph.training("pretrain", name, 0))
         for name in ("vgg", "vgg-sae-layerwise", "vgg-sae-first")
@@ -448,7 +448,7 @@ def test_with_lambda_zero_the_last_step_is_fine_tuning_alone(ready):
         ("finetune", "vgg-sae-layerwise"),
         ("finetune", "vgg"),
     ):
-        learn(graph, stage, name, 0)
+        train(graph, stage, name, 0)
     ours, alone, start = (
         load_parts(graph.training(*label, 0))
         for label in (("finetune", "vgg-sae-layerwise"), ("finetune", "vgg"), ("pretrain", "vgg"))
@@ -483,8 +483,8 @@ def test_a_ladder_and_a_pathway_are_trained_measured_and_kept(ready):
         "alexnet-swwae-8",
     )
     for name in names:
-        learn(graph, "pretrain", name, 0)
-    learn(graph, "finetune", "vgg-ladder", 0)
+        train(graph, "pretrain", name, 0)
+    train(graph, "finetune", "vgg-ladder", 0)
     for label in (
         "pretrain.vgg-ladder.decoded",
         "pretrain.alexnet-swwae-8.decoded",
@@ -507,7 +507,7 @@ def test_the_training_error_reads_the_shards_of_the_images_that_are_measured_onc
     monkeypatch.setattr("pipeline.data.manifest.WINDOW", 16)
     graph = Graph(load())
     shard(graph.shards("imagenet-512"))
-    learn(graph, "pretrain", "vgg", 0)
+    train(graph, "pretrain", "vgg", 0)
     read, verified = [], reader._verified
     monkeypatch.setattr(reader, "_verified", lambda manifest, i: read.append(i) or verified(manifest, i))
     evaluate(graph, "pretrain.vgg.seen", 0)
@@ -521,10 +521,10 @@ def test_the_training_error_reads_the_shards_of_the_images_that_are_measured_onc
 def test_a_missing_file_of_weights_says_what_to_put_where(ready):
     set_params(ready, pretrain__vgg__weights="vgg16-397923af.pth", pretrain__vgg__epochs=0)
     with pytest.raises(ValueError, match=r"vgg16-397923af.pth is missing; put torchvision's VGG-16 there"):
-        learn(Graph(load()), "pretrain", "vgg", 0)
+        train(Graph(load()), "pretrain", "vgg", 0)
     torch.save({"features.0.weight": torch.zeros(1)}, "vgg16-397923af.pth")
     with pytest.raises(ValueError, match="differ from the network in shape; torchvision's vgg16 needs"):
-        learn(Graph(load()), "pretrain", "vgg", 0)
+        train(Graph(load()), "pretrain", "vgg", 0)
 
 
 def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():

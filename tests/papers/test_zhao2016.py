@@ -28,7 +28,7 @@ from pipeline.results.figures import arrays
 from pipeline.results.frame import measured
 from pipeline.results.tables import line
 from pipeline.system.files import read_json
-from pipeline.training.run import batches_of, beginning, learn
+from pipeline.training.run import batches_of, beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -229,7 +229,7 @@ def test_with_all_lambdas_zero_the_training_is_that_of_the_plain_convnet_to_the_
         }.items()
     }
     set_params(digits, **run)
-    learn(Graph(load()), "finetune", "mnist-100-plain", 0)
+    train(Graph(load()), "finetune", "mnist-100-plain", 0)
     ours = load_parts(Graph(load()).training("finetune", "mnist-100-plain", 0))
     run |= {
         "finetune__mnist-100-plain__objective": {"classify": {"dropout": 0.5}},
@@ -240,7 +240,7 @@ def test_with_all_lambdas_zero_the_training_is_that_of_the_plain_convnet_to_the_
     }
     run["finetune__mnist-100-plain__epochs"] = 3  # of 20 images by 8: 6 steps, too
     set_params(digits, **run)
-    learn(Graph(load()), "finetune", "mnist-100-plain", 0)
+    train(Graph(load()), "finetune", "mnist-100-plain", 0)
     plain = load_parts(Graph(load()).training("finetune", "mnist-100-plain", 0))
     assert plain.keys() == {"encoder", "head"}
     for part in plain:
@@ -278,7 +278,7 @@ def test_half_of_each_batch_is_labelled_balanced_by_class_and_no_image_of_the_va
         training = graph.training("finetune", "mnist-100-swwae", seed)
         changed = replace(training.spec, data=replace(training.spec.data, labels=20))
         graph._made["finetune", "mnist-100-swwae", seed] = replace(training, spec=changed)
-        learn(graph, "finetune", "mnist-100-swwae", seed)
+        train(graph, "finetune", "mnist-100-swwae", seed)
         draws.append(read_json(training.record, way_out="")["labelled"])
         classes = images.labels[draws[-1]]
         assert classes.bincount(minlength=10).tolist() == [2] * 10
@@ -309,10 +309,10 @@ def test_a_plan_knows_that_unlabelled_images_cost_the_plain_convnet_nothing(work
 
 def test_frozen_features_stay_and_pretrained_ones_move(digits):
     graph = Graph(load())
-    learn(graph, "pretrain", "mnist-what-where", 0)
+    train(graph, "pretrain", "mnist-what-where", 0)
     began = load_parts(graph.training("pretrain", "mnist-what-where", 0))["encoder"]
     for name, same in (("mnist-600-sfx-validated", True), ("mnist-600-pretr-validated", False)):
-        learn(graph, "finetune", name, 0)
+        train(graph, "finetune", name, 0)
         ended = load_parts(graph.training("finetune", name, 0))
         assert all(torch.equal(value, ended["encoder"][key]) for key, value in began.items()) is same
         assert any(value.abs().sum() > 0 for key, value in ended["head"].items() if "bias" in key)
@@ -326,7 +326,7 @@ def test_a_frozen_part_keeps_its_batch_statistics(workplace):
     graph._made["finetune", "stl10-swwae", 0] = training = replace(training, spec=frozen)
     manifest = open_manifest(training.shards.manifest, "train")
     began = beginning(training, manifest).state_dict()
-    learn(graph, "finetune", "stl10-swwae", 0)
+    train(graph, "finetune", "stl10-swwae", 0)
     ended = load_parts(training)
     assert all(torch.equal(began[f"encoder.{name}"], value) for name, value in ended["encoder"].items())
     assert not torch.equal(began["decoder.norms.0.running_mean"], ended["decoder"]["norms.0.running_mean"])
@@ -419,7 +419,7 @@ def test_where_that_follows_the_image_has_a_slope_of_one_pixel_a_pixel_and_none_
 
 def test_moved_digits_are_measured_and_kept_for_the_figures(digits):
     graph = Graph(load())
-    learn(graph, "pretrain", "mnist-shift", 0)
+    train(graph, "pretrain", "mnist-shift", 0)
     evaluate(graph, "pretrain.mnist-shift.shift", 0)
     measured = graph.measurement("pretrain.mnist-shift.shift", 0)
     kept = arrays(measured)
@@ -436,7 +436,7 @@ def test_errors_are_measured_where_there_are_labels_and_restored_images_where_th
         ("finetune", "mnist-100-plain", "centre", {"accuracy", "error", "top5_error"}),
         ("finetune", "mnist-100-lambda-04", "validation", {"accuracy", "error", "top5_error", "psnr"}),
     ):
-        learn(graph, stage, name, 0)
+        train(graph, stage, name, 0)
         evaluate(graph, f"{stage}.{name}.{protocol}", 0)
         found = read_json(graph.measurement(f"{stage}.{name}.{protocol}", 0).metrics, way_out="")
         assert found["metrics"].keys() == wanted

@@ -289,8 +289,8 @@ def measured(graph, claim, metrics):
 
 def test_runs_that_share_seeds_labels_and_order_are_compared_in_pairs_from_ten_seeds_on(workplace):
     params, claim = load(scale="paper"), papers()["masci2011"].claims["mnist-1k"]
-    chance = np.random.default_rng(0)
-    labels, rest = chance.normal(8, 1, 10), chance.normal(0, 0.05, (2, 10))
+    rng = np.random.default_rng(0)
+    labels, rest = rng.normal(8, 1, 10), rng.normal(0, 0.05, (2, 10))
 
     def error(run, seed):  # which labels were drawn decides more than what was pre-trained
         return {"error": labels[seed] - 0.3 * run.startswith("mnist-cae") + rest[int("cae" in run), seed]}
@@ -314,13 +314,13 @@ def test_runs_that_share_seeds_labels_and_order_are_compared_in_pairs_from_ten_s
 
 def test_a_line_has_both_intervals_and_the_level_that_holm_leaves_to_its_claim(workplace):
     graph, facts = Graph(load(scale="paper")), papers()["masci2011"]
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for claim in facts.claims.values():
         measured(
             graph, claim,
             lambda run, seed: {
-                "error": 50.0 + seed - 10 * run.startswith("cifar10-cae") + chance.normal(0, 0.1),
-                **dict.fromkeys(("trivial", "localisation"), 50.0 + chance.normal(0, 1)),
+                "error": 50.0 + seed - 10 * run.startswith("cifar10-cae") + rng.normal(0, 0.1),
+                **dict.fromkeys(("trivial", "localisation"), 50.0 + rng.normal(0, 1)),
             },
         )  # fmt: skip
     found = {each["claim"]: each for each in lines(graph, "masci2011")}
@@ -375,13 +375,13 @@ def test_a_contrast_without_any_spread_is_a_point():
 def test_nothing_is_decided_where_a_pretraining_has_not_learnt_to_restore(workplace, gain, said):
     """One of three pipelines of one arm restores hardly more than it was given."""
     graph = Graph(load(scale="paper"))
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     wanted = ["unlabelled-images-help-4000", "shortcuts-restore-better-4000", "adam-classifies-worse-resnet"]
 
     def metrics(run, seed):
         weak = run == "dong2017-4000-input-output" and seed == 1
         height = 10 * ("full" in run) + 5 * ("input-output" in run) - 20 * ("adam" in run)
-        noise = chance.normal(0, 0.1, 2)
+        noise = rng.normal(0, 0.1, 2)
         return {
             "accuracy": 70 + height + noise[0],
             "psnr": 25 + height + noise[1],

@@ -16,9 +16,9 @@ KEPT_VALUES = (69.0, 70.0, 71.0)  # band: 70 ± 4.303 * sqrt(4 / 3)
 
 
 def test_one_more_value_of_the_same_kind_lies_in_the_band_95_times_in_100():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     inside = 0
-    for *values, one_more in chance.normal(70, 1, (4000, 4)):
+    for *values, one_more in rng.normal(70, 1, (4000, 4)):
         low, high = band(values)
         inside += low <= one_more <= high
     assert inside / 4000 == pytest.approx(0.95, abs=0.01)

@@ -11,7 +11,7 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.export import backbone, export
-from pipeline.training.run import learn
+from pipeline.training.run import train
 from pipeline.training.weights import trained
 from pipeline.work.graph import Graph
 
@@ -29,7 +29,7 @@ torch.save([encoder(pictures) for pictures in torch.load("pictures.pt")], "featu
 def graph(workplace):
     made = Graph(load())
     shard(made.shards("mnist"))
-    learn(made, "pretrain", "mnist-filters-c", 0)
+    train(made, "pretrain", "mnist-filters-c", 0)
     return made
 
 

@@ -140,7 +140,7 @@ def test_every_official_file_is_one_that_fetch_knows():
     ],
 )
 def test_an_epoch_has_the_images_that_the_paper_took(workplace, stage, name, images):
-    assert cost.learnt_from(Graph(load(scale="paper")).training(stage, name, 0)) == images
+    assert cost.training_images(Graph(load(scale="paper")).training(stage, name, 0)) == images
 
 
 def test_the_longest_chain_waits_for_what_it_needs():

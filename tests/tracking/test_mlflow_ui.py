@@ -63,7 +63,7 @@ def told(made):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{made}/mlflow.db")
         store = Store(connect())
-        store.hand_over()
+        store.deliver()
         yield store
 
 

@@ -33,7 +33,7 @@ def store(workplace, monkeypatch):
 
 
 def tell(graph, *, metrics, end="FINISHED", seed=0):
-    """A training's story, as far as it goes."""
+    """The event log of a training that may not have ended."""
     training = graph.training("pretrain", "imagenet-full", seed)
     header = {
         "stage": "pretrain",
@@ -62,7 +62,7 @@ def test_a_finished_run_is_there_once_with_its_params_tags_and_curve(store):
     training = tell(Graph(load()), metrics={1: 0.5, 2: 0.25})
     for _ in range(3):
         store.read.clear()
-        store.hand_over()
+        store.deliver()
     (run,) = stored(store)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == f"imagenet-full/0-{training.key}"
@@ -74,10 +74,10 @@ def test_a_finished_run_is_there_once_with_its_params_tags_and_curve(store):
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run_and_tells_no_step_twice(store):
     graph = Graph(load())
     tell(graph, metrics={1: 0.5, 2: 0.4, 3: 0.3}, end=None)
-    store.hand_over()
+    store.deliver()
     assert stored(store)[0].info.status == "RUNNING"
     tell(graph, metrics={2: 0.4, 3: 0.3, 4: 0.2})  # from a checkpoint at step 1
-    store.hand_over()
+    store.deliver()
     (run,) = stored(store)
     assert run.info.status == "FINISHED"
     assert history(store, run) == [(1, 0.5), (2, 0.4), (3, 0.3), (4, 0.2)]
@@ -86,9 +86,9 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run_and_tells_no_step_twi
 def test_a_run_made_anew_takes_the_place_of_the_old_one(store):
     graph = Graph(load())
     tell(graph, metrics={1: 0.5})
-    store.hand_over()
+    store.deliver()
     tell(graph, metrics={1: 0.7})
-    store.hand_over()
+    store.deliver()
     (run,) = stored(store)
     assert history(store, run) == [(1, 0.7)]
 
@@ -100,10 +100,10 @@ def curves(store):
 
 @pytest.fixture
 def delivered(store):
-    """Three stories that a store has, and the curves that it shows."""
+    """Three event logs that a store has, and the curves that it shows."""
     for seed in range(3):
         tell(Graph(load()), metrics={1: 0.5 + seed}, seed=seed)
-    store.hand_over()
+    store.deliver()
     return curves(store)
 
 
@@ -116,11 +116,11 @@ def forget(store):
 def test_what_a_store_has_is_not_handed_over_again(store, delivered):
     assert not waits()
     forget(store)
-    Store(connect()).hand_over()
+    Store(connect()).deliver()
     assert [curve for _, curve in curves(store)] == [[], [], []]
     tell(Graph(load()), metrics={1: 0.9}, seed=1)  # made again: this one alone is new
     assert waits()
-    Store(connect()).hand_over()
+    Store(connect()).deliver()
     assert [curve for _, curve in curves(store)] == [[], [(1, 0.9)], []]
 
 
@@ -152,7 +152,7 @@ def test_a_memory_that_the_store_does_not_vouch_for_leads_to_another_delivery(st
     forget(store)
     DAMAGES[damage](store)
     assert waits()
-    Store(connect()).hand_over()
+    Store(connect()).deliver()
     assert curves(store) == delivered
     assert not waits()
 
@@ -162,7 +162,7 @@ def test_another_store_gets_every_story_and_the_first_one_stays_known(store, del
     monkeypatch.setenv("MLFLOW_TRACKING_URI", first.replace("mlflow.db", "other.db"))
     assert waits()
     other = Store(connect())
-    other.hand_over()
+    other.deliver()
     assert curves(other) == delivered
     monkeypatch.setenv("MLFLOW_TRACKING_URI", first)
     assert not waits()
@@ -194,7 +194,7 @@ def test_a_story_that_was_remembered_and_not_vouched_for_is_handed_over_again_al
     memory.believe()
     memory.add({training.identity: (stat.st_size, stat.st_mtime_ns)})  # killed before it said so to the store
     forget(store)
-    Store(connect()).hand_over()
+    Store(connect()).deliver()
     assert [curve for _, curve in curves(store)] == [[], [], [], [(1, 0.9)]]
 
 
@@ -222,10 +222,10 @@ def test_a_story_cut_off_in_the_middle_of_a_line_is_told_as_far_as_it_goes(store
     training = tell(graph, metrics={1: 0.5, 2: 0.4}, end=None)
     path = training.folder / EVENTS
     path.write_text(path.read_text()[:-7])
-    store.hand_over()
+    store.deliver()
     assert history(store, stored(store)[0]) == [(1, 0.5)]
     tell(graph, metrics={2: 0.4})
-    store.hand_over()
+    store.deliver()
     assert history(store, stored(store)[0]) == [(1, 0.5), (2, 0.4)]
 
 

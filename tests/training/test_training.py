@@ -32,7 +32,7 @@ from pipeline.objectives import OBJECTIVES
 from pipeline.training.checkpoint import save_tensors
 from pipeline.training.loop import fit
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
-from pipeline.training.run import beginning, learn
+from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -100,12 +100,12 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(workplace, ready, bl
 
 def test_a_seed_is_a_run_of_its_own_and_repeats_itself(ready):
     first = Graph(load())
-    learn(first, "pretrain", FULL, 0)
+    train(first, "pretrain", FULL, 0)
     one = tensors(ready)
     ready.weights.unlink()
-    learn(Graph(load()), "pretrain", FULL, 0)
+    train(Graph(load()), "pretrain", FULL, 0)
     assert same(tensors(ready), one)
-    learn(Graph(load()), "pretrain", FULL, 1)
+    train(Graph(load()), "pretrain", FULL, 1)
     assert not same(tensors(Graph(load()).training("pretrain", FULL, 1)), one)
 
 
@@ -114,7 +114,7 @@ def test_who_holds_the_images_changes_no_weight(workplace):
     training, found = Graph(load()).training("pretrain", "cifar10-pixel", 0), {}
     for images in ("host", "device"):
         set_params(workplace, engine__images=images)
-        learn(Graph(load()), "pretrain", "cifar10-pixel", 0)
+        train(Graph(load()), "pretrain", "cifar10-pixel", 0)
         found[images] = tensors(training)
         assert json.loads(training.record.read_text())["images_on"] == images
         training.weights.unlink()
@@ -122,7 +122,7 @@ def test_who_holds_the_images_changes_no_weight(workplace):
 
 
 def test_training_restores_better_than_no_training(ready):
-    learn(Graph(load()), "pretrain", FULL, 0)
+    train(Graph(load()), "pretrain", FULL, 0)
     losses = json.loads(ready.record.read_text())["epoch_losses"]
     assert len(losses) == 6
     assert losses[-1] < losses[0]
@@ -132,7 +132,7 @@ def test_a_finetune_begins_with_the_encoder_of_its_start_and_a_head_of_its_own(w
     graph = Graph(load())
     for name in ("imagenet", "voc2007"):
         shard(graph.shards(name))
-    learn(graph, "pretrain", FULL, 0)
+    train(graph, "pretrain", FULL, 0)
     training = graph.training("finetune", FINE, 0)
     model = beginning(training, open_manifest(training.shards.manifest, "train"))
     saved = load_parts(training.start)
@@ -146,8 +146,8 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
     set_params(workplace, **{"finetune__cifar10-ours__freeze": ["encoder"]})
     graph = Graph(load())
     shard(graph.shards("cifar10"))
-    learn(graph, "pretrain", "cifar10-pixel", 0)
-    learn(graph, "finetune", "cifar10-ours", 0)
+    train(graph, "pretrain", "cifar10-pixel", 0)
+    train(graph, "finetune", "cifar10-ours", 0)
     start, ended = (
         load_parts(graph.training(*label, 0))
         for label in (("pretrain", "cifar10-pixel"), ("finetune", "cifar10-ours"))
@@ -222,7 +222,7 @@ def test_a_part_to_freeze_that_the_network_lacks_is_refused_with_those_that_it_h
     graph = Graph(load())
     shard(graph.shards("cifar10"))
     with pytest.raises(ValueError, match="freeze names 'decoders'; its network has encoder, head"):
-        learn(graph, "finetune", "cifar10-gaussian", 0)
+        train(graph, "finetune", "cifar10-gaussian", 0)
 
 
 def test_a_checkpoint_of_another_specification_is_refused(workplace, ready):
@@ -256,7 +256,7 @@ def test_a_damaged_checkpoint_is_refused_and_its_code_never_run(workplace, ready
 
 
 def test_weights_of_another_run_are_refused(ready):
-    learn(Graph(load()), "pretrain", FULL, 0)
+    train(Graph(load()), "pretrain", FULL, 0)
     other = replace(ready, name="imagenet-none")
     other.folder.mkdir(parents=True)
     shutil.copy(ready.weights, other.weights)
