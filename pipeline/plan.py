@@ -2,20 +2,22 @@
 
 import argparse
 import json
+import logging
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_logger_plugins.common import LogEvent
+
 from pipeline import papers
 from pipeline.config.reading import load
 from pipeline.datasets import SOURCES
 from pipeline.planning.cost import BEGINNING, Job, cost, longest, raw
 from pipeline.results import claims
+from pipeline.results.rendering import renderings
 from pipeline.results.tables import grid
 from pipeline.runner.cli import exit_code_of
 from pipeline.system import progress
@@ -29,22 +31,50 @@ PART, LAUNCH = 0.25, 3e-3
 
 
 def jobs(targets: list[str], scale: str) -> list[Job]:
-    """As Snakemake lists them: it alone knows what follows from what, and what is there."""
-    words = ["--dry-run", "--printshellcmds", "--cores", "1", *targets, "--config", f"scale={scale}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    """The jobs of Snakemake's dry run: it alone knows which files depend on which, and what is made."""
+    from snakemake.api import SnakemakeApi
+    from snakemake.logging import logger
+    from snakemake.settings.enums import RerunTrigger
+    from snakemake.settings.types import (
+        ConfigSettings,
+        DAGSettings,
+        ExecutionSettings,
+        OutputSettings,
+        ResourceSettings,
     )
-    if done.returncode:
-        reason = done.stdout.strip().splitlines()[-1][:400]
-        raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}")
-    found = re.findall(
-        r"python -m pipeline\.(?:runner\.worker )?(\w+) ?((?!-)[\w./-]*)(?: --seed (\d+))?", done.stdout
-    )
-    return [Job(stage, name, int(seed or 0)) for stage, name, seed in dict.fromkeys(found)]
+
+    planned = Planned()
+    settings = DAGSettings(
+        targets=set(targets), rerun_triggers={RerunTrigger.MTIME}
+    )  # as in profiles/default
+    execution = ExecutionSettings(ignore_incomplete=True, lock=False)
+    with SnakemakeApi(OutputSettings(dryrun=True)) as snakemake:
+        workflow = snakemake.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(config={"scale": scale}),
+        )
+        logger.handlers = [planned]
+        try:
+            workflow.dag(settings).execute_workflow("dryrun", execution_settings=execution)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1][:400]
+            raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}") from None
+    return planned.jobs
+
+
+class Planned(logging.Handler):
+    """Collect jobs from Snakemake's log records instead of printing them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+        self.renderings = renderings()
+
+    def emit(self, record: Any) -> None:
+        if getattr(record, "event", None) == LogEvent.JOB_INFO and record.shellcmd:  # a target has no command
+            of = record.wildcards
+            name = self.renderings[f"results/{of['shown']}"].name if "shown" in of else of.get("name", "")
+            self.jobs.append(Job(record.rule_name.split("_")[0], name, int(of.get("seed", 0))))
 
 
 def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
