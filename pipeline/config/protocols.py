@@ -15,6 +15,13 @@ class Activations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contents:
+    """How an image is restored inside the boxes of some objects, and outside."""
+
+    objects: tuple[str, ...]  # PASCAL VOC's classes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decode:
     """Images from the layer that is decoded, and how far each macro-layer's input is restored."""
 
@@ -35,7 +42,19 @@ class Shift:
     average: Literal["planes"]  # each is correlated by itself: means that differ would pass for a correlation
 
 
-MEASURES = {"activations": Activations, "svm": Svm, "shift": Shift, "decode": Decode}
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How large the encoder's convolution weights are; no image is looked at."""
+
+
+MEASURES = {
+    "activations": Activations,
+    "contents": Contents,
+    "svm": Svm,
+    "shift": Shift,
+    "decode": Decode,
+    "weights": Weights,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

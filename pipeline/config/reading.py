@@ -6,9 +6,9 @@ from pathlib import Path
 from pipeline.config import typed
 from pipeline.config.documents import read_yaml
 from pipeline.config.inheritance import resolved
-from pipeline.config.objectives import MACRO_LAYERS, OBJECTIVES, Segment, Swwae
+from pipeline.config.objectives import MACRO_LAYERS, OBJECTIVES, Denoise, Segment, Swwae
 from pipeline.config.params import PARAMS, Dataset, Params
-from pipeline.config.protocols import Activations, Protocol, Shift
+from pipeline.config.protocols import Activations, Contents, Protocol, Shift
 from pipeline.config.runs import STAGES, Run
 from pipeline.config.typed import nearest
 from pipeline.datasets import SOURCES
@@ -140,20 +140,24 @@ def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
 
 
 def _check_protocol(params: Params, where: str, run: Run, protocol: str) -> None:
-    """A shift is read from the pooling whose `where` is a place in the region, objects from their boxes."""
+    """A shift is read from pooling with switches, objects from their boxes."""
     measure = params.evaluate[protocol].measure
     options = measure and measure.options
-    if isinstance(options, Activations):
+    if measure and isinstance(options, Activations | Contents):
         from pipeline.datasets.voc import CLASSES
 
         name = params.evaluate[protocol].set or run.data.set
         if name in params.datasets and not params.datasets[name].objects:
             raise ValueError(f"{where}.evaluate {protocol!r} needs 'objects: true' in datasets.{name}")
         for wanted in options.objects:
-            _known(wanted, CLASSES, f"evaluate.{protocol}.measure.activations.objects")
-    soft = run.network.name == "what-where" and run.network.options.pooling == "soft"
-    if isinstance(options, Shift) and not soft:
-        raise ValueError(f"{where}.evaluate {protocol!r} wants the network 'what-where' with 'pooling: soft'")
+            _known(wanted, CLASSES, f"evaluate.{protocol}.measure.{measure.name}.objects")
+    if isinstance(options, Contents) and not isinstance(run.objective.options, Denoise):
+        raise ValueError(f"{where}.evaluate {protocol!r} is for the objective 'denoise'")
+    placed = run.network.name == "what-where" and run.network.options.pooling in ("soft", "hard")
+    if isinstance(options, Shift) and not placed:
+        raise ValueError(
+            f"{where}.evaluate {protocol!r} wants the network 'what-where' with 'pooling: soft' or 'hard'"
+        )
 
 
 def _check_what_where(params: Params, where: str, run: Run) -> None:

@@ -63,6 +63,14 @@ def soft_pool(x: Tensor, size: int, *, beta: float) -> tuple[Tensor, Tensor]:
     return (z * weight).sum(dim=-1), (weight[..., None] * grid).sum(dim=-2)
 
 
+def places_of(where: Tensor, size: int, *, below: Tensor, above: Tensor) -> Tensor:
+    """Hard switches of a pooling from `below` to `above`, as soft pooling gives them: (N, C, h, w, 2)."""
+    pixel = maps_of(where // above.shape[1], above.shape[1], above.shape[-2:])
+    width = below.shape[-1]
+    at = torch.stack([pixel % width % size, pixel // width % size], dim=-1)
+    return 2 * at / (size - 1) - 1
+
+
 def soft_unpool(what: Tensor, where: Tensor, size: int, shape: Sequence[int]) -> Tensor:
     """Spread `what` over the four pixels around `where`, weighted as in bilinear interpolation."""
     at = (where + 1) / 2 * (size - 1)

@@ -1,5 +1,6 @@
 """denoise: restore an image from its corruption."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,23 +37,11 @@ def measure(
     model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
 ) -> dict[str, Any]:
     """PSNR of restored images, of corrupted images, and of restored images over masked pixels only."""
-    spec, seed = measurement.training.spec, measurement.training.seed
-    assert spec.corruption is not None
     kept: dict[str, list[np.ndarray]] = {}
     values: dict[str, list[Tensor]] = {
         name: [] for name in ("psnr", "psnr_corrupted", "psnr_gain", "psnr_masked", "error")
     }
-    for batch in central_crops(images, indices, spec.augment, device):
-        drawn = list(
-            zip(alone(batch), generators(batch.index, device, seed=seed, purpose="restore"), strict=True)
-        )
-        where = (
-            torch.cat([hidden(one, spec, generator) for one, generator in drawn])
-            if spec.corruption.name in MASKS
-            else None
-        )
-        spoiled = torch.cat([corrupted(one, spec, generator) for one, generator in drawn])
-        restored = model(spoiled).float()
+    for batch, restored, spoiled, where in restorations(model, images, indices, measurement, device):
         clean = batch.pixels(batch.x)
         after, before = (metrics.psnr(clean, batch.pixels(x)) for x in (restored, spoiled))
         values["psnr"].append(after)
@@ -64,6 +53,25 @@ def measure(
         pictures = {"clean": clean, "corrupted": batch.pixels(spoiled), "restored": batch.pixels(restored)}
         keep(kept, pictures, measurement.spec.keep)
     return means(values) | {name: np.concatenate(batches) for name, batches in kept.items()}
+
+
+def restorations(
+    model: nn.Module, images: Images, indices: np.ndarray, measurement: Measurement, device: torch.device
+) -> Iterator[tuple[Batch, Tensor, Tensor, Tensor | None]]:
+    """Batches, restored, corrupted, and which pixels were hidden; None for noise."""
+    spec, seed = measurement.training.spec, measurement.training.seed
+    assert spec.corruption is not None
+    for batch in central_crops(images, indices, spec.augment, device):
+        drawn = list(
+            zip(alone(batch), generators(batch.index, device, seed=seed, purpose="restore"), strict=True)
+        )
+        where = (
+            torch.cat([hidden(one, spec, generator) for one, generator in drawn])
+            if spec.corruption.name in MASKS
+            else None
+        )
+        spoiled = torch.cat([corrupted(one, spec, generator) for one, generator in drawn])
+        yield batch, model(spoiled).float(), spoiled, where
 
 
 OBJECTIVE = Objective(build=autoencoder, loss=loss, measure=measure)

@@ -1,6 +1,6 @@
 """What the papers printed, and which runs answer it: facts, one file a paper, checked like params.yaml."""
 
-from pipeline.papers.claims import CLAIMS, Above, Best, Claim, Close, Concordant, Gain, Order
+from pipeline.papers.claims import CLAIMS, Above, Best, Claim, Close, Concordant, Gain, Order, Steadier
 from pipeline.papers.drawings import Figure
 from pipeline.papers.layouts import Cell, Table
 from pipeline.papers.reading import (
@@ -29,6 +29,7 @@ __all__ = [
     "Gain",
     "Order",
     "Paper",
+    "Steadier",
     "Table",
     "called",
     "check",

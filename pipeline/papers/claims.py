@@ -62,6 +62,14 @@ class Close:
     by: float = 0.0  # the first lies above the second by about this
 
 
+@dataclass(frozen=True, kw_only=True)
+class Steadier:
+    """One run's metric spreads less over seeds than another's."""
+
+    metric: str
+    of: tuple[str, str]  # the steadier one first
+
+
 CLAIMS = {
     "order": Order,
     "best": Best,
@@ -69,6 +77,7 @@ CLAIMS = {
     "gain": Gain,
     "concordant": Concordant,
     "close": Close,
+    "steadier": Steadier,
 }
 
 

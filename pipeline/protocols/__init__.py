@@ -5,9 +5,11 @@ from typing import Any
 
 from pipeline.objectives import objective_of
 from pipeline.protocols.activations import activations
+from pipeline.protocols.contents import contents
 from pipeline.protocols.decode import decode
 from pipeline.protocols.shift import shift
 from pipeline.protocols.svm import svm
+from pipeline.protocols.weights import weights
 from pipeline.work.identity import Measurement
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -15,6 +17,8 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "svm": svm,
     "shift": shift,
     "decode": decode,
+    "contents": contents,
+    "weights": weights,
 }
 
 

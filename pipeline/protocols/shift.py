@@ -38,8 +38,11 @@ def shift(
             for by in range(-most, most + 1):
                 x = moved(batch, **{direction: by})
                 maps, places = model.encoder.maps(x)
+                at = places[-1]
+                if at.ndim == 2:  # switches of hard pooling
+                    at = swwae.places_of(at, last, below=maps[place - 1], above=maps[place])
                 whats.setdefault((direction, by), []).append(maps[place].float().flatten(1).cpu())
-                pixels = unit * places[-1].float().flatten(1, 3).cpu()
+                pixels = unit * at.float().flatten(1, 3).cpu()
                 wheres.setdefault((direction, by), []).append(pixels)
                 if number == 0 and axis == 0 and by in (-most, 0, most):
                     name = f"moved by {by:+}" if by else "restored"

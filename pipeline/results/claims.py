@@ -4,7 +4,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, paper_of, target
+from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, Steadier, paper_of, target
 from pipeline.results import statistics
 from pipeline.results.frame import by_pipeline, measured
 from pipeline.results.statistics import Contrast, Decision
@@ -231,6 +231,13 @@ def close(options: Close, values: Any) -> list[Contrast]:
     ]
 
 
+def steadier(options: Steadier, values: Any) -> list[Contrast]:
+    """How much farther the second run's values lie from their median than the first run's do from theirs."""
+    first, second = (statistics.deviations(values(label, options.metric)) for label in options.of)
+    says = f"{options.metric}, from its median: {options.of[1]} - {options.of[0]}"
+    return [Contrast(says=says, samples=(second, [-value for value in first]))]
+
+
 TESTS: dict[str, Any] = {
     "order": order,
     "best": best,
@@ -238,4 +245,5 @@ TESTS: dict[str, Any] = {
     "gain": gain,
     "concordant": concordant,
     "close": close,
+    "steadier": steadier,
 }

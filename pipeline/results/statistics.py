@@ -65,6 +65,12 @@ def band(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values) - reach, statistics.fmean(values) + reach
 
 
+def deviations(values: Sequence[float]) -> list[float]:
+    """How far each value lies from their median, for a comparison of spreads (Brown and Forsythe)."""
+    median = statistics.median(values)
+    return [abs(value - median) for value in values]
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """The level that each p is held to: ALPHA over the number of those that are not rejected before it."""
     levels, left = [0.0] * len(p), len(p)

@@ -26,7 +26,9 @@ from pipeline.work.identity import Measurement, Training
 RUNS = (  # with all that they start from, these use whatever params.yaml names
     "pretrain.imagenet-patch",
     "pretrain.imagenet-big",
+    "pretrain.imagenet-vehicle",
     "pretrain.dong2017-imagenet-context",
+    "pretrain.dong2017-wide-sgd-decay",
     "pretrain.mnist-filters-d",
     "pretrain.mnist-unpool-2",
     "pretrain.mnist-shift",

@@ -15,6 +15,7 @@ from pipeline.data import views
 from pipeline.data.crops import central_boxes
 from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
+from pipeline.data.views import central_crops
 from pipeline.data.writer import shard, write_split
 from pipeline.datasets import Sample, voc
 from pipeline.evaluate import evaluate
@@ -23,6 +24,7 @@ from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.classify import outputs
 from pipeline.papers import papers
 from pipeline.protocols.activations import activations, inside
+from pipeline.protocols.contents import contents
 from pipeline.results.figures import arrays, figure
 from pipeline.system.files import read_json
 from pipeline.training.run import train
@@ -302,11 +304,46 @@ def test_both_networks_are_measured_on_dogs_and_on_wheels_and_drawn(photographs)
         assert measured["pictures"] > 5
 
 
+class Off(nn.Module):
+    """Restores the images in their order, 16 grey levels off inside the boxes and 8 outside."""
+
+    def __init__(self, images, indices, augment):
+        super().__init__()
+        (batch,) = central_crops(images, indices, augment, torch.device("cpu"))
+        boxes = inside(images, batch.index.numpy(), augment, {DOG})[:, None]
+        grey = batch.pixels(batch.x)
+        towards_the_middle = torch.where(grey < 128, 1, -1)  # or PSNR would clip it
+        self.pixels = grey + towards_the_middle * torch.where(boxes, 16, 8)
+        self.batch = batch
+
+    def forward(self, x):
+        return (self.pixels - self.batch.mean) / self.batch.std
+
+
+@pytest.mark.parametrize("corruption", ["small_blocks", "pixel_gaussian"])
+def test_what_is_restored_inside_the_boxes_is_measured_apart_from_what_is_outside(photographs, corruption):
+    measurement = Graph(load()).measurement("pretrain.imagenet-animal.restore-dogs", 0)
+    spec = measurement.training.spec
+    if corruption == "pixel_gaussian":
+        spec = replace(spec, corruption=load().pretrain["imagenet-pixel"].corruption)
+    measurement = replace(measurement, training=replace(measurement.training, spec=spec))
+    dogs = np.array([i for i in range(256) if DOG in [number for number, *_ in photographs.objects[i]]])
+    model = Off(photographs, dogs, spec.augment)
+    found = contents(model, photographs, np.arange(256), measurement, torch.device("cpu"))
+    expected = {"psnr_inside": 20 * np.log10(255 / 16), "psnr_outside": 20 * np.log10(255 / 8)}
+    pictures = found.pop("pictures")
+    assert found == pytest.approx(expected | {"psnr_gap": 20 * np.log10(2)}, abs=1e-3)
+    assert 5 < pictures <= len(dogs)
+
+
 def test_a_set_without_the_object_is_refused_with_the_way_out(photographs):
     measurement = Graph(load()).measurement("pretrain.imagenet-animal.dogs", 0)
     photographs.objects[:] = [[] for _ in photographs.objects]
     with pytest.raises(ValueError, match="0 of 256 images show dog .* raise the scale's test_images"):
         activations(Answering(0), photographs, np.arange(256), measurement, torch.device("cpu"))
+    measurement = Graph(load()).measurement("pretrain.imagenet-animal.restore-dogs", 0)
+    with pytest.raises(ValueError, match="none of 256 images show dog .* raise the scale's test_images"):
+        contents(nn.Identity(), photographs, np.arange(256), measurement, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +353,15 @@ def test_a_set_without_the_object_is_refused_with_the_way_out(photographs):
         ({"datasets__cifar10__objects": True}, "objects is for 'source: voc2007'"),
         (
             {"evaluate__dogs__measure": {"activations": {"layer": 12, "objects": ["dogs"]}}},
-            "objects names 'dogs'; did you mean 'dog'",
+            "activations.objects names 'dogs'; did you mean 'dog'",
+        ),
+        (
+            {"evaluate__restore-dogs__measure": {"contents": {"objects": ["dogs"]}}},
+            "contents.objects names 'dogs'; did you mean 'dog'",
+        ),
+        (
+            {"finetune__voc2007-gaussian__evaluate": ["restore-dogs"]},
+            "'restore-dogs' is for the objective 'denoise'",
         ),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from conftest import command, set_params
@@ -23,6 +24,7 @@ from pipeline.models.layers import initialise
 from pipeline.models.probe import Probes
 from pipeline.objectives import OBJECTIVES
 from pipeline.papers import Above, Cell, Close, numbered, papers
+from pipeline.protocols.weights import weights
 from pipeline.results.claims import TESTS
 from pipeline.results.drawings.dong import by_layer
 from pipeline.results.frame import from_files, measured
@@ -42,6 +44,9 @@ PRINTED = {
     "table4": [67.11, 70.24, 69.38, 71.25],
     "table5": [67.02, 76.87, 67.11, 73.04, 79.04, 70.77, 72.17, 80.00, 70.93],
     "supplement_c": [1.0],
+    "ablations": [],
+    "restorations": [],
+    "contents": [],
 }  # fmt: skip
 SPREADS = {
     "table2": [0.61, 0.47, 0.58, 2.32, 0.30, 0.43, 0.37],
@@ -397,6 +402,29 @@ def test_a_block_adds_to_what_it_was_given():
     assert torch.allclose(block(x), x + block.convs[1](h), atol=1e-5)
     nn.init.zeros_(block.convs[1].weight)
     assert torch.equal(block(x), x)
+
+
+def test_the_encoders_convolutions_alone_are_measured():
+    model = wide_autoencoder()
+    for part, value in ((model.encoder, 0.5), (model.decoder, 0.0)):
+        for weight in part.parameters():
+            nn.init.constant_(weight, value if weight.ndim == 4 else 7.0)
+    measurement = Graph(load()).measurement("pretrain.dong2017-wide-sgd-decay.weights", 0)
+    found = weights(model, None, np.arange(1), measurement, torch.device("cpu"))
+    assert found == pytest.approx({"magnitude": 0.5, "near_zero": 0.0})
+    nn.init.zeros_(model.encoder.first.weight)
+    assert 0 < weights(model, None, np.arange(1), measurement, torch.device("cpu"))["near_zero"] < 50
+
+
+def test_sgds_rates_are_to_be_searched_and_adams_decay_is_sgds():
+    params = load()
+    for stage in ("pretrain", "finetune"):
+        for name, run in params.runs(stage).items():
+            if run.network.name == "wide-resnet" and run.optimiser.name == "sgd":
+                assert run.optimiser.options.lr in run.search["optimiser.sgd.lr"], name
+    adam, sgd = (params.finetune[f"dong2017-wide-{name}-random"] for name in ("adam-decay", "sgd"))
+    assert adam.optimiser.options.weight_decay == sgd.optimiser.options.weight_decay > 0
+    assert adam.optimiser.options.weight_decay in adam.search["optimiser.adam.weight_decay"]
 
 
 # Tables and claims.
