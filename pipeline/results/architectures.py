@@ -1,4 +1,4 @@
-"""architecture: a paper's networks as they are built, layer by layer; the table proves the code."""
+"""architecture: a paper's networks layer by layer, as the code builds them."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,28 +14,28 @@ from pipeline.work.identity import Training
 COLUMNS = ("network", "layer", "output", "parameters", "mflops", "scale", "run")
 
 
-def runs_behind(graph: Graph, wanted: Architectures) -> dict[tuple[str, ...], list[Training]]:
+def runs_behind(graph: Graph, layout: Architectures) -> dict[tuple[str, ...], list[Training]]:
     """Map a line (the network) to the training that builds it."""
-    return {(shown,): [training] for shown, training in trainings(graph, wanted.networks).items()}
+    return {(title,): [training] for title, training in trainings(graph, layout.networks).items()}
 
 
 def trainings(graph: Graph, networks: dict[str, str]) -> dict[str, Training]:
-    """The first seed of each run that a table or figure of networks names: its name there -> training."""
-    named = {shown: label.split(".") for shown, label in networks.items()}
-    return {shown: graph.training(stage, run, 0) for shown, (stage, run) in named.items()}
+    """Map the networks of a table or figure to trainings: of the run's first seed."""
+    named = {title: label.split(".") for title, label in networks.items()}
+    return {title: graph.training(stage, run, 0) for title, (stage, run) in named.items()}
 
 
 def architecture(graph: Graph, name: str) -> None:
     """Write results/<name>.csv: each layer's output, parameters and millions of FLOPs of a forward pass."""
-    paper, key, wanted = find("architectures", name)
+    paper, key, layout = find("architectures", name)
     lines = []
-    for (shown,), (training,) in runs_behind(graph, wanted).items():
+    for (network,), (training,) in runs_behind(graph, layout).items():
         rows = [*layers(training)]
         total = ("all", (), sum(row[2] for row in rows), sum(row[3] for row in rows))
         for layer, output, parameters, flops in (*rows, total):
             shape = "x".join(map(str, output))
             values = (
-                shown,
+                network,
                 layer,
                 shape,
                 parameters,
@@ -46,9 +46,9 @@ def architecture(graph: Graph, name: str) -> None:
             lines.append(dict(zip(COLUMNS, map(str, values), strict=True)))
     head = ["network", "layer", "output", "parameters", "MFLOP"]
     body = [[line[column] for column in COLUMNS[:5]] for line in lines]
-    title = f"## {numbered(key)}: {wanted.title}\n\n"
-    title += f"At scale {graph.params.scale}.\n\n"
-    write_text(target(paper, key).with_suffix(".md"), title + grid(head, body))
+    heading = f"## {numbered(key)}: {layout.title}\n\n"
+    heading += f"At scale {graph.params.scale}.\n\n"
+    write_text(target(paper, key).with_suffix(".md"), heading + grid(head, body))
     write_lines(target(paper, key).with_suffix(".csv"), COLUMNS, lines)
 
 
@@ -58,11 +58,11 @@ def layers(training: Training) -> list[tuple[str, tuple[int, ...], int, int]]:
 
     channels = SOURCES[training.shards.dataset.source].channels
     counted = count(model_of(training), side=training.spec.augment.crop, channels=channels)
-    return [(each.name, each.output, each.parameters, each.flops) for each in counted]
+    return [(layer.name, layer.output, layer.parameters, layer.flops) for layer in counted]
 
 
 def model_of(training: Training) -> Any:
-    """The network as a run builds it, without its data: their source says channels and classes."""
+    """Build a run's network without its data: the source gives channels and classes."""
     from pipeline.objectives import objective_of
 
     source = SOURCES[training.shards.dataset.source]

@@ -26,9 +26,9 @@ def figure(graph: Graph, name: str) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    paper, key, wanted = find("figures", name)
-    drawn = DRAW[wanted.draw.name](graph, wanted)
-    caption = caption_of(graph, paper, key, wanted)
+    paper, key, printed = find("figures", name)
+    drawn = DRAW[printed.draw.name](graph, printed)
+    caption = caption_of(graph, paper, key, printed)
     drawn.text(0.5, -0.03, textwrap.fill(caption, 110), ha="center", va="top", fontsize=7, wrap=True)
     path = target(paper, key)
     # without dates and versions inside, the same runs give the same bytes
@@ -36,36 +36,36 @@ def figure(graph: Graph, name: str) -> None:
     png = partial(drawn.savefig, format="png", dpi=200, bbox_inches="tight", metadata={"Software": None})
     write_whole(path.with_suffix(".pdf"), pdf)
     write_whole(path.with_suffix(".png"), png)
-    (works,) = runs_behind(graph, wanted).values()
+    (works,) = runs_behind(graph, printed).values()
     beside = {"caption": caption, "runs": names(works)}
     write_text(path.with_suffix(".json"), json.dumps(beside, indent=1) + "\n")
 
 
-def runs_behind(graph: Graph, wanted: Figure) -> dict[tuple[str, ...], list[Measurement | Training]]:
-    """Map the figure, which has no lines, to its measurements, or the trainings that build its networks."""
-    measurements = [each for label in wanted.labels() for each in graph.measurements(label)]
-    return {(): [*measurements, *trainings(graph, wanted.networks).values()]}
+def runs_behind(graph: Graph, printed: Figure) -> dict[tuple[str, ...], list[Measurement | Training]]:
+    """Map a figure (one entry, no lines) to its measurements, or to the trainings that build its networks."""
+    measurements = [measurement for label in printed.labels() for measurement in graph.measurements(label)]
+    return {(): [*measurements, *trainings(graph, printed.networks).values()]}
 
 
-def caption_of(graph: Graph, paper: str, key: str, wanted: Figure) -> str:
-    head = f"{numbered(key)} of {paper}: {wanted.title}. The paper: {wanted.says} "
-    if wanted.networks:
+def caption_of(graph: Graph, paper: str, key: str, printed: Figure) -> str:
+    head = f"{numbered(key)} of {paper}: {printed.title}. The paper: {printed.says} "
+    if printed.networks:
         return f"{head}Ours: as built at scale {graph.params.scale}; numbers are channels, and sides of maps."
-    shown = [graph.measurement(label, 0) for label in wanted.labels()]
-    data = ", ".join(sorted({each.shards.shown for each in shown}))
-    seeds = sorted({graph.pipelines(label) for label in wanted.labels()})
+    measurements = [graph.measurement(label, 0) for label in printed.labels()]
+    data = ", ".join(sorted({measurement.shards.shown for measurement in measurements}))
+    seeds = sorted({graph.pipelines(label) for label in printed.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    bands = ", bands one standard deviation" if wanted.draw.name in BANDED else ""
+    bands = ", bands one standard deviation" if printed.draw.name in BANDED else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
     return f"{head}Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
 
 
-def curves(graph: Graph, wanted: Figure) -> Any:
-    """The loss of each epoch, a band of one standard deviation over the seeds."""
+def curves(graph: Graph, printed: Figure) -> Any:
+    """Plot loss against epoch, with a band of one standard deviation over seeds."""
     drawn, (axes,) = axes_of()
-    for i, (name, label) in enumerate(wanted.runs.items()):
-        told = [from_files(each)["epoch_losses"] for each in graph.measurements(label)]
-        losses = np.array([each[: wanted.draw.options.epochs] for each in told])
+    for i, (name, label) in enumerate(printed.runs.items()):
+        records = [from_files(measurement)["epoch_losses"] for measurement in graph.measurements(label)]
+        losses = np.array([record[: printed.draw.options.epochs] for record in records])
         epochs, mean, sd = np.arange(1, losses.shape[1] + 1), losses.mean(axis=0), losses.std(axis=0)
         curve(axes, i, epochs, mean, sd, label=name, linewidth=1.6)
     axes.set(xlabel="epoch", ylabel="training loss (nats)")
@@ -73,69 +73,77 @@ def curves(graph: Graph, wanted: Figure) -> Any:
     return drawn
 
 
-def bars(graph: Graph, wanted: Figure) -> Any:
-    drawn, (axes,) = axes_of(5.5, 0.6 + 0.5 * len(wanted.runs))
-    for i, label in enumerate(wanted.runs.values()):
-        mean, sd = values(graph, label, wanted.draw.options.metric)
+def bars(graph: Graph, printed: Figure) -> Any:
+    drawn, (axes,) = axes_of(5.5, 0.6 + 0.5 * len(printed.runs))
+    for i, label in enumerate(printed.runs.values()):
+        mean, sd = values(graph, label, printed.draw.options.metric)
         axes.barh(i, mean, 0.6, xerr=sd or None, color=COLOURS[i % 8], capsize=3)
         axes.text(mean + sd, i, f"  {mean:.2f}", va="center", fontsize=8)
-        axes.set_yticks(range(len(wanted.runs)), list(wanted.runs))
+        axes.set_yticks(range(len(printed.runs)), list(printed.runs))
     axes.invert_yaxis()
     axes.grid(visible=False)
-    axes.set_xlabel(f"{wanted.draw.options.metric.replace('_', ' ')} ({wanted.draw.options.unit})")
+    axes.set_xlabel(f"{printed.draw.options.metric.replace('_', ' ')} ({printed.draw.options.unit})")
     return drawn
 
 
-def trend(graph: Graph, wanted: Figure) -> Any:
-    options = wanted.draw.options
+def trend(graph: Graph, printed: Figure) -> Any:
+    options = printed.draw.options
     panels = options.panels or {"": tuple(options.lines)}
-    drawn, every = axes_of(5.5 if len(panels) == 1 else 4.2 * len(panels), columns=len(panels))
-    for (title, lines), axes in zip(panels.items(), every, strict=True):
+    drawn, panel_axes = axes_of(5.5 if len(panels) == 1 else 4.2 * len(panels), columns=len(panels))
+    for (title, lines), axes in zip(panels.items(), panel_axes, strict=True):
         for i, name in enumerate(lines):
             points = options.lines[name]
-            x = np.array([float(each) for each in points])
-            found = np.array([values(graph, label, options.metric) for label in points.values()])
-            curve(axes, i, x, found[:, 0], found[:, 1], label=name, marker=MARKERS[i % 6])
+            x = np.array([float(number) for number in points])
+            spread = np.array([values(graph, label, options.metric) for label in points.values()])
+            curve(axes, i, x, spread[:, 0], spread[:, 1], label=name, marker=MARKERS[i % 6])
         axes.set(xlabel=options.x, ylabel=f"{options.metric.replace('_', ' ')} ({options.unit})", title=title)
         axes.legend(frameon=False)
     return drawn
 
 
-def pictures(graph: Graph, wanted: Figure) -> Any:
-    """A row of images for each array of each run; the arrays are (K, H, W, C) or maps (K, H, W)."""
+def pictures(graph: Graph, printed: Figure) -> Any:
+    """Draw one row per run and array; arrays are images (K, H, W, C) or maps (K, H, W)."""
     rows: list[tuple[str, np.ndarray]] = []
-    for name, label in wanted.runs.items():
+    for name, label in printed.runs.items():
         kept = arrays(graph.measurement(label, 0))
-        shared = {array: kept[array] for array in wanted.draw.options.once}
-        rows += [each for each in shared.items() if not any(np.array_equal(each[1], row) for _, row in rows)]
-        rows += [(f"{name}\n{array}" if name else array, kept[array]) for array in wanted.draw.options.arrays]
+        shared = {array: kept[array] for array in printed.draw.options.once}
+        rows += [
+            picture
+            for picture in shared.items()
+            if not any(np.array_equal(picture[1], row) for _, row in rows)
+        ]
+        rows += [
+            (f"{name}\n{array}" if name else array, kept[array]) for array in printed.draw.options.arrays
+        ]
     return grid(rows)
 
 
-def networks(graph: Graph, wanted: Figure) -> Any:
+def networks(graph: Graph, printed: Figure) -> Any:
     from pipeline.results.drawings.network import draw  # which imports torch
 
-    return draw(trainings(graph, wanted.networks))
+    return draw(trainings(graph, printed.networks))
 
 
 def grid(rows: list[tuple[str, np.ndarray]]) -> Any:
     import matplotlib.pyplot as plt
 
     columns = max(len(images) for _, images in rows)
-    drawn, every = plt.subplots(
+    drawn, grid_axes = plt.subplots(
         len(rows), columns, figsize=(0.75 * columns + 1.2, 0.78 * len(rows)), squeeze=False
     )
-    for (name, images), line in zip(rows, every, strict=True):
-        for axes in line:
+    for (name, images), row_axes in zip(rows, grid_axes, strict=True):
+        for axes in row_axes:
             axes.axis("off")
-        for axes, image in zip(line, images, strict=False):
+        for axes, image in zip(row_axes, images, strict=False):
             flat = image.squeeze()
-            # a map has no scale of its own: from its least to its greatest value
+            # feature maps have no fixed range: scale from least to greatest value
             shade = (
                 {"cmap": "gray", "vmin": 0, "vmax": 255} if flat.dtype == np.uint8 else {"cmap": "viridis"}
             )
             axes.imshow(flat, interpolation="nearest", **({} if flat.ndim == 3 else shade))
-        line[0].text(-0.1, 0.5, name, ha="right", va="center", fontsize=7, transform=line[0].transAxes)
+        row_axes[0].text(
+            -0.1, 0.5, name, ha="right", va="center", fontsize=7, transform=row_axes[0].transAxes
+        )
     drawn.subplots_adjust(wspace=0.06, hspace=0.06)
     return drawn
 

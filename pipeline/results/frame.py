@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "measurement",  # stage.run.protocol, as papers/*.yaml names it
+    "measurement",  # stage.run.protocol, as in papers/*.yaml
     "stage",
     "run",
     "protocol",
     "seed",
-    "pipeline",  # the independent repetition: the seed of the first pre-training
+    "pipeline",  # independent repetition: the seed of the first pre-training
     "scale",
     "dataset",
     "key",
@@ -38,20 +38,20 @@ Read = Callable[[Measurement], dict[str, Any]]
 
 
 def frame(*graphs: Graph) -> "pd.DataFrame":
-    """Read every measurement that was made here or is kept in results/reference.
+    """Read all measurements in results/runs and results/reference.
 
-    Without a graph, those of params.yaml at every scale.
+    Without a graph, read those of params.yaml at every scale.
     """
     if not graphs:
         params = load()
         graphs = tuple(Graph(replace(params, scale=scale)) for scale in params.scales)
-    works = [each for graph in graphs for each in every(graph)]
-    files = {each.identity: record_of(each.identity, "metrics.json") for each in works}
-    made = [each for each in works if files[each.identity].exists()]
-    return measured(made, lambda each: _read(files[each.identity]))
+    works = [work for graph in graphs for work in measurements_of(graph)]
+    files = {work.identity: record_of(work.identity, "metrics.json") for work in works}
+    made = [work for work in works if files[work.identity].exists()]
+    return measured(made, lambda work: _read(files[work.identity]))
 
 
-def every(graph: Graph) -> Iterable[Measurement]:
+def measurements_of(graph: Graph) -> Iterable[Measurement]:
     for stage in STAGES:
         for name, run in graph.params.runs(stage).items():
             for protocol in run.evaluate:
@@ -67,10 +67,10 @@ def measured(works: Iterable[Measurement], read: Read = from_files) -> "pd.DataF
     import pandas as pd
 
     lines = []
-    for each in {each.identity: each for each in works}.values():
-        training, result = each.training, read(each)
-        who = (each.name, training.stage, training.name, each.protocol, training.seed, training.pipeline)
-        what = (training.scale, each.shards.shown, each.key, result["commit"])
+    for work in {work.identity: work for work in works}.values():
+        training, result = work.training, read(work)
+        who = (work.name, training.stage, training.name, work.protocol, training.seed, training.pipeline)
+        what = (training.scale, work.shards.shown, work.key, result["commit"])
         lines += [(*who, *what, metric, value) for metric, value in result["metrics"].items()]
     return pd.DataFrame(lines, columns=COLUMNS)
 
@@ -82,23 +82,23 @@ def by_pipeline(frame: "pd.DataFrame", label: str, metric: str | None) -> "pd.Se
     if values.empty:
         have = ", ".join(sorted(set(of_label["metric"])))
         raise ValueError(f"{label} measures no {metric!r}; it has {have}")
-    # fmean rounds once and keeps NaN; sum / 3 of three equal values is another value in 14 cases of 100
+    # fmean rounds once and keeps NaN; sum / 3 of three equal values differs from them in 14 % of cases
     return values.groupby("pipeline")["value"].agg(statistics.fmean)
 
 
 def from_mlflow(graph: Graph) -> Read:
-    """Read from MLflow instead, on a machine that has only its store."""
+    """Read from MLflow, for machines that have only its store."""
     from pipeline.tracking import store
 
-    made = store.connect()
-    held = made.get_experiment_by_name("evaluate")
+    client = store.connect()
+    experiment = client.get_experiment_by_name("evaluate")
     runs: dict[str, Any] = {}
     token = None
-    while held is not None:
-        page = made.search_runs(
-            [held.experiment_id], f"tags.scale = '{graph.params.scale}'", page_token=token
+    while experiment is not None:
+        page = client.search_runs(
+            [experiment.experiment_id], f"tags.scale = '{graph.params.scale}'", page_token=token
         )
-        runs |= {each.data.tags["identity"]: each.data for each in page if each.info.status == "FINISHED"}
+        runs |= {run.data.tags["identity"]: run.data for run in page if run.info.status == "FINISHED"}
         token = page.token
         if not token:
             break
@@ -108,8 +108,8 @@ def from_mlflow(graph: Graph) -> Read:
             raise ValueError(
                 f"MLflow has no finished run {measurement.identity}; {MAKE} {measurement.metrics}"
             )
-        found = runs[measurement.identity]
-        return {"metrics": found.metrics, "commit": found.tags["commit"]}
+        run = runs[measurement.identity]
+        return {"metrics": run.metrics, "commit": run.tags["commit"]}
 
     return read
 
@@ -125,16 +125,16 @@ def _read(file: Path) -> dict[str, Any]:
 
 def values(graph: Graph, label: str, metric: str) -> tuple[float, float]:
     """Return mean and standard deviation over the independent pipelines."""
-    found = by_pipeline(measured(graph.measurements(label)), label, metric)
-    return statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
+    by_seed = by_pipeline(measured(graph.measurements(label)), label, metric)
+    return statistics.fmean(by_seed), statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0
 
 
 def arrays(measurement: Measurement) -> dict[str, np.ndarray]:
-    """What a measurement kept to be looked at."""
+    """Load the arrays that a measurement's protocol keeps for figures."""
     path = measurement.folder / "arrays.npz"
     if not path.exists():
         raise ValueError(
-            f"{measurement.name} keeps no arrays: give its protocol 'keep', the number of images"
+            f"{measurement.name} keeps no arrays: set 'keep', a number of images, in its protocol"
         )
     with np.load(path, allow_pickle=False) as kept:
         return dict(kept)

@@ -1,4 +1,4 @@
-"""Where kept records lie, and how they are put back."""
+"""Paths of kept records, and restoring them into results/runs."""
 
 import shutil
 from functools import partial
@@ -12,7 +12,7 @@ KEPT = RESULTS / "reference"
 
 
 def reuse(graph: Graph) -> int:
-    """Put what is kept of the graph's scale in its place; how many files that are, besides those there."""
+    """Copy kept files of the graph's scale into place unless present; return how many were copied."""
     copied = 0
     for place in sorted((KEPT / graph.params.scale).glob("*")):
         for file in sorted(file for file in place.rglob("*") if file.is_file()):
@@ -24,7 +24,7 @@ def reuse(graph: Graph) -> int:
 
 
 def _place_of(file: Path, paper: str, scale: str) -> Path:
-    """Of results/reference/<scale>/<paper>/<file>."""
+    """Return where results/reference/<scale>/<paper>/<file> belongs."""
     if file.parts[0] != "runs":
         return target(paper, file.name)
     _, stage, run, _ = file.parts
@@ -34,13 +34,13 @@ def _place_of(file: Path, paper: str, scale: str) -> Path:
 
 
 def kept(place: Path, identity: str) -> Path:
-    """Of one run: runs/finetune/mnist-100-plain/0-4711ab.json."""
+    """Return a run's kept record: runs/finetune/mnist-100-plain/0-4711ab.json."""
     _, *rest = identity.split("/")
     return (place / "runs").joinpath(*rest).with_suffix(".json")
 
 
 def record_of(identity: str, name: str) -> Path:
-    """A run's run.json or metrics.json; where the run was not made here, what is kept of it."""
-    own, scale = RESULTS / "runs" / identity / name, identity.split("/")[0]
+    """Return a run's run.json or metrics.json; the kept copy if there is none in results/runs."""
+    here, scale = RESULTS / "runs" / identity / name, identity.split("/")[0]
     copies = [kept(place, identity) for place in sorted(KEPT.glob(f"{scale}/*"))]
-    return next((file for file in (own, *copies) if file.exists()), own)
+    return next((file for file in (here, *copies) if file.exists()), here)

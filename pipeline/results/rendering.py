@@ -1,4 +1,4 @@
-"""Files that show runs: which runs are behind each line, and whether a file is stale."""
+"""Rendered files: which runs each line comes from, and whether a file is stale."""
 
 import json
 from collections.abc import Callable
@@ -62,7 +62,7 @@ class Rendering:
 
     @property
     def name(self) -> str:
-        """The argument of its stage: table6, masci2011/figure1; of claims, the paper."""
+        """Argument of the stage that renders it: table6, masci2011/figure1; for claims, the paper."""
         return self.paper if self.kind == "claims" else called(self.paper, self.key)
 
     @property
@@ -70,31 +70,31 @@ class Rendering:
         return [target(self.paper, self.key).with_suffix(ending) for ending in KINDS[self.kind].endings]
 
     def runs_behind(self, graph: Graph) -> dict[tuple[str, ...], list[Any]]:
-        """Map each line to the measurements or trainings that params.yaml asks for."""
+        """Map each line to its measurements or trainings, as params.yaml has them now."""
         section = getattr(paper_of(self.paper), KINDS[self.kind].section)
         return KINDS[self.kind].runs_behind(graph, section if self.kind == "claims" else section[self.key])
 
     def measurements(self, graph: Graph) -> list[Measurement]:
-        works = [each for works in self.runs_behind(graph).values() for each in works]
-        return list({each.identity: each for each in works if isinstance(each, Measurement)}.values())
+        works = [work for line_works in self.runs_behind(graph).values() for work in line_works]
+        return list({work.identity: work for work in works if isinstance(work, Measurement)}.values())
 
     def lines(self) -> Lines:
-        """Read the file on the disk; no lines if there is none."""
+        """Read the rendered file; no lines if it does not exist."""
         file, *others = self.files
         if file.suffix == ".csv":
             return read_lines(file)
         if not others[0].exists():
             return []
-        told = json.loads(others[0].read_text(encoding="utf-8"))
-        return [{"scale": told["runs"].partition("/")[0], **told}]
+        caption = json.loads(others[0].read_text(encoding="utf-8"))
+        return [{"scale": caption["runs"].partition("/")[0], **caption}]
 
     def stale(self, graph: Graph, lines: Lines | None = None, *, partly: bool = False) -> bool:
-        """Whether lines, by default the file's, name other runs than params.yaml asks for.
+        """Whether lines (by default the file's) name other runs than params.yaml has now.
 
-        With `partly`, lines may be missing.
+        With `partly`, missing lines are allowed.
         """
         kind = KINDS[self.kind]
-        found = {
+        named = {
             tuple(line[name] for name in kind.names): line[kind.runs]
             for line in (self.lines() if lines is None else lines)
             if tuple(line) == kind.columns
@@ -102,19 +102,19 @@ class Rendering:
         asked = {
             name: tables.names(works)
             for name, works in self.runs_behind(graph).items()
-            if name in found or not partly
+            if name in named or not partly
         }
-        return [*found.items()] != [*asked.items()]
+        return [*named.items()] != [*asked.items()]
 
 
 def renderings() -> dict[str, Rendering]:
     """Map targets without ending (results/table6, results/masci2011/claims) to renderings."""
-    found = {
-        file: Rendering(kind, *place)
+    files = {
+        name: Rendering(kind, *place)
         for kind in ("table", "architecture", "figure")
-        for file, place in targets(KINDS[kind].section).items()
+        for name, place in targets(KINDS[kind].section).items()
     }
     of_claims = [paper for paper, facts in papers().items() if facts.claims]
-    return found | {
+    return files | {
         str(target(paper, claims.NAME)): Rendering("claims", paper, claims.NAME) for paper in of_claims
     }

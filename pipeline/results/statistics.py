@@ -1,4 +1,4 @@
-"""Statistics over seeds, as docs/statistics.md says; importing this is cheap."""
+"""Statistics over seeds (docs/statistics.md); scipy is imported where it is used, to keep starts fast."""
 
 import math
 import statistics
@@ -11,24 +11,24 @@ ALPHA = 0.05  # the chance of a false verdict among all claims of a paper
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A difference over seeds; its error is NaN where one of its samples has one value only."""
+    """A mean difference over seeds; the error is NaN if any sample has a single value."""
 
     difference: float
     error: float
     freedom: float
 
     def p(self, sign: int = 1) -> float:
-        """One-sided, by Student's t: against no difference above 0; with sign -1 below 0."""
+        """One-sided p by Student's t for a difference above 0; with sign -1, below 0."""
         if math.isnan(self.error):
             return 1.0
-        if self.error == 0:  # no spread at all: there is no t
+        if self.error == 0:  # no spread, so t is undefined
             return float(sign * self.difference <= 0)
         from scipy.special import stdtr
 
         return float(stdtr(self.freedom, -sign * self.difference / self.error))
 
     def interval(self, below: float, above: float) -> tuple[float, float]:
-        """Its ends, which the true difference lies below and above with these chances; below 0.5 each."""
+        """Ends with the probabilities (below 0.5) that the true difference lies below and above them."""
         if self.error == 0:
             return self.difference, self.difference
         from scipy.special import stdtrit
@@ -38,7 +38,7 @@ class Comparison:
 
 
 def unpaired(*samples: Sequence[float]) -> Comparison:
-    """The sum of the samples' means, by Welch's t; a sample that is subtracted comes negated."""
+    """Sum the samples' means, by Welch's t; pass subtracted samples negated."""
     difference = sum(statistics.fmean(sample) for sample in samples)
     if min(len(sample) for sample in samples) < 2:
         return Comparison(difference=difference, error=math.nan, freedom=math.nan)
@@ -52,12 +52,12 @@ def unpaired(*samples: Sequence[float]) -> Comparison:
 
 
 def paired(*samples: Sequence[float]) -> Comparison:
-    """The same seed by seed: the mean of the sums, by Student's t."""
+    """Sum the samples seed by seed and average, by Student's t."""
     return unpaired([sum(values) for values in zip(*samples, strict=True)])
 
 
 def band(values: Sequence[float]) -> tuple[float, float]:
-    """Where one more value is expected with a chance of 1 - ALPHA, if all are normal."""
+    """Prediction interval of one more value at 1 - ALPHA, for normal values."""
     from scipy.special import stdtrit
 
     n = len(values)
@@ -72,7 +72,7 @@ def deviations(values: Sequence[float]) -> list[float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The level that each p is held to: ALPHA over the number of those that are not rejected before it."""
+    """Holm's levels: for each p in ascending order, ALPHA over the number of p not yet rejected."""
     levels, left = [0.0] * len(p), len(p)
     for place in sorted(range(len(p)), key=p.__getitem__):
         levels[place] = ALPHA / left
@@ -82,36 +82,36 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """A difference that a claim wants above 0: the sum of its samples' means, subtracted ones negated."""
+    """A difference that a claim says is above 0: a sum of sample means, subtracted samples negated."""
 
     says: str
     samples: tuple[list[float], ...]
-    given: "Contrast | None" = None  # it counts as far as this one is above 0
+    given: "Contrast | None" = None  # a premise: p is at least this one's p
 
     def made(self, *, pairs: bool) -> Comparison:
         return (paired if pairs else unpaired)(*self.samples)
 
     def p(self, sign: int, *, pairs: bool) -> float:
-        own = self.made(pairs=pairs).p(sign)
-        return max(own, self.given.p(1, pairs=False)) if self.given else own
+        p = self.made(pairs=pairs).p(sign)
+        return max(p, self.given.p(1, pairs=False)) if self.given else p
 
 
 @dataclass(kw_only=True)
 class Decision:
-    """All of a claim's contrasts have to lie above 0; any one below 0 refutes it."""
+    """A claim is confirmed if all its contrasts are above 0, and refuted if any is below."""
 
     contrasts: list[Contrast]
     pairs: bool
 
     @cached_property
     def confirming(self) -> float:
-        """One-sided p, by intersection and union: each contrast has the whole level."""
-        return max(each.p(1, pairs=self.pairs) for each in self.contrasts)
+        """One-sided p of an intersection-union test: every contrast is tested at the whole level."""
+        return max(contrast.p(1, pairs=self.pairs) for contrast in self.contrasts)
 
     @cached_property
     def refuting(self) -> float:
-        """One-sided p, by Bonferroni: the contrasts share the level."""
-        return len(self.contrasts) * min(each.p(-1, pairs=self.pairs) for each in self.contrasts)
+        """One-sided p by Bonferroni over the contrasts."""
+        return len(self.contrasts) * min(contrast.p(-1, pairs=self.pairs) for contrast in self.contrasts)
 
     @property
     def p(self) -> float:
@@ -124,25 +124,25 @@ class Decision:
         return "confirmed" if self.confirming < self.refuting else "refuted"
 
     def deciding(self, level: float) -> Contrast:
-        """The contrast that the verdict hangs on: the one that is least above 0."""
+        """The contrast that decides the verdict: the one least above 0."""
         sign = -1 if self.refuting < self.confirming else 1
 
-        def hardest(each: Contrast) -> tuple[float, float]:
-            return sign * each.p(sign, pairs=self.pairs), -each.made(pairs=False).difference
+        def hardest(contrast: Contrast) -> tuple[float, float]:
+            return sign * contrast.p(sign, pairs=self.pairs), -contrast.made(pairs=False).difference
 
-        found = max(self.contrasts, key=hardest)
+        hardest_contrast = max(self.contrasts, key=hardest)
         shared = level / 2 / len(self.contrasts)
-        if found.given and self.p > level and found.given.p(1, pairs=False) > shared:
-            return found.given
-        return found
+        if hardest_contrast.given and self.p > level and hardest_contrast.given.p(1, pairs=False) > shared:
+            return hardest_contrast.given
+        return hardest_contrast
 
     def interval(self, made: Comparison, level: float) -> tuple[float, float]:
-        """It lies above 0 where its contrast confirms, and below 0 where it refutes."""
+        """An interval that excludes 0 exactly where the contrast confirms (above) or refutes (below)."""
         return made.interval(level / 2, level / 2 / len(self.contrasts))
 
 
 def half_width(sd: float, n: int) -> float:
-    """From a mean of n values to either end of its 95 % interval, by Student's t."""
+    """Half the width of a 95 % confidence interval of a mean of n values, by Student's t."""
     from scipy.stats import t
 
     return float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n)

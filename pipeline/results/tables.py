@@ -35,9 +35,9 @@ COLUMNS = (
 
 
 def table(graph: Graph, name: str, *, mlflow: bool = False) -> str:
-    """Write results/<name>.csv and .md, and return what the .md says."""
+    """Write results/<name>.csv and .md; return the Markdown."""
     paper, key, layout = find("tables", name)
-    works = [each for cell in runs_behind(graph, layout).values() for each in cell]
+    works = [measurement for cell in runs_behind(graph, layout).values() for measurement in cell]
     frame = measured(works, from_mlflow(graph) if mlflow else from_files)
     lines = [line(graph, row, column, cell, frame) for row, column, cell in layout.cells()]
     path = target(paper, key).with_suffix(".csv")
@@ -55,16 +55,16 @@ def runs_behind(graph: Graph, layout: Table) -> dict[tuple[str, ...], list[Measu
 
 
 def _measurements(graph: Graph, cell: Cell) -> list[Measurement]:
-    return [each for label in cell.labels() for each in graph.measurements(label)]
+    return [measurement for label in cell.labels() for measurement in graph.measurements(label)]
 
 
 def names(works: Sequence[Measurement | Training]) -> str:
-    return " ".join(each.identity for each in works)
+    return " ".join(work.identity for work in works)
 
 
 def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame") -> dict[str, str]:
     """Return the CSV line of a printed cell."""
-    own = {
+    facts = {
         "row": row,
         "column": column,
         "metric": cell.metric or "",
@@ -74,7 +74,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame")
     }
     works = _measurements(graph, cell)
     if not works:
-        return own
+        return facts
     values, *others = (by_pipeline(frame, label, cell.metric) for label in cell.labels())
     for other in others:
         values, other = values.align(other, join="inner")
@@ -83,7 +83,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame")
     asked = first.spec.set or graph.params.runs(first.training.stage)[first.training.name].data.set
     commits = [frame.loc[frame["measurement"] == label, "commit"] for label in cell.labels()]
     return {
-        **own,
+        **facts,
         "mean": number(mean),
         "sd": number(statistics.stdev(values)) if len(values) > 1 else "",
         "n": str(len(values)),
@@ -100,7 +100,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame")
 
 
 def caps(scale: Scale) -> str:
-    """What a scale leaves out, in words."""
+    """Describe a scale's caps in words."""
     stages = {"pretrain": "pre-training", "finetune": "fine-tuning"}
     said = [f"{epochs} epochs of {stages[stage]}" for stage, epochs in scale.epochs.items()]
     said += [f"width {scale.width}"] if scale.width else []
@@ -116,15 +116,15 @@ def number(value: float | None) -> str:
 
 
 def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]], capped: str) -> str:
-    """The table as the paper prints it: its number, then ours with spread and n."""
-    cells = {(each["row"], each["column"]): each for each in lines}
+    """Lay the table out as the paper does: in each cell its number, then ours with spread and n."""
+    cells = {(line["row"], line["column"]): line for line in lines}
     printed = any(cell.paper is not None for _, _, cell in layout.cells())
     head = ["", *(f"{column} ({unit})" for column, unit in layout.columns.items())]
     body = [
-        [row, *(shown(cells.get((row, column)), own.get(column), printed) for column in layout.columns)]
-        for row, own in layout.rows.items()
+        [row, *(shown(cells.get((row, column)), row_cells.get(column), printed) for column in layout.columns)]
+        for row, row_cells in layout.rows.items()
     ]
-    made = {(each["scale"], each["dataset"]) for each in lines if each.get("runs")}
+    made = {(line["scale"], line["dataset"]) for line in lines if line.get("runs")}
     made_of = "; ".join(f"ours at scale {scale} on {dataset}" for scale, dataset in sorted(made))
     made_of += f" ({capped})" if made and capped else ""
     smoke = any(scale == "smoke" for scale, _ in made)
@@ -137,11 +137,11 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]], 
     )
 
 
-def shown(cell: dict[str, str] | None, own: Cell | None, printed: bool) -> str:
-    """The paper's number and ours; where it prints none in the whole table, ours alone."""
-    if cell is None or own is None:
+def shown(cell: dict[str, str] | None, layout: Cell | None, printed: bool) -> str:
+    """The paper's number and ours; ours alone if the paper prints no number in this table."""
+    if cell is None or layout is None:
         return ""
-    paper = (cell["paper"] or "?") + (f" ± {number(own.spread)}" if own.spread is not None else "")
+    paper = (cell["paper"] or "?") + (f" ± {number(layout.spread)}" if layout.spread is not None else "")
     if not cell.get("runs"):
         return f"{paper} ({cell['state']})"
     spread = f" ± {float(cell['sd']):.2f}" if cell["sd"] else ""
@@ -153,11 +153,11 @@ def shown(cell: dict[str, str] | None, own: Cell | None, printed: bool) -> str:
 
 
 def grid(head: list[str], body: list[list[str]]) -> str:
-    """A Markdown table whose columns stand under each other as text, too."""
-    body = [[each.replace("|", "\\|") for each in row] for row in body]
+    """A Markdown table with aligned columns."""
+    body = [[text.replace("|", "\\|") for text in row] for row in body]
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
     rows = [head, ["-" * width for width in widths], *body]
     return "".join(
-        "| " + " | ".join(each.ljust(width) for each, width in zip(row, widths, strict=True)) + " |\n"
+        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |\n"
         for row in rows
     )

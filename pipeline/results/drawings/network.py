@@ -1,4 +1,4 @@
-"""A network as its code runs: every convolution as a bar, shortcuts and switches as arcs."""
+"""A drawing of a traced network: convolutions as bars, shortcuts and switches as arcs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from pipeline.work.identity import Training
 
 ENCODING, DECODING, SHORTCUT, SWITCHES = COLOURS[:4]
 FLAT = "0.55"  # the image and fully connected layers
-LEAST = 12.0  # width of a row, in which a short network is not stretched
+LEAST = 12.0  # width of a row, so that a short network is not stretched
 Shape = tuple[int, ...]  # (C, H, W) of a map, (N,) of a vector
 
 
 @dataclass
 class Layer:
-    """A convolution or a fully connected layer: what it reads, what it gives."""
+    """A convolution or a fully connected layer, with the shapes of its input and output."""
 
     inputs: Shape
     outputs: Shape
@@ -38,22 +38,22 @@ class Network:
 
 
 class Recorder(TorchFunctionMode):
-    """Keeps the shapes of all that convolves or multiplies by a matrix, in the order in which it runs."""
+    """Records the shapes of convolutions and linear layers in execution order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Shape, Shape, bool]] = []  # read, given, whether transposed
+        self.calls: list[tuple[Shape, Shape, bool]] = []  # input, output, whether transposed
 
     def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if func in (torch.conv2d, torch.conv_transpose2d, torch.nn.functional.linear):
             transposed = func is torch.conv_transpose2d
-            self.calls.append((tuple(args[0].shape[1:]), tuple(found.shape[1:]), transposed))
-        return found
+            self.calls.append((tuple(args[0].shape[1:]), tuple(result.shape[1:]), transposed))
+        return result
 
 
 def traced(training: Training) -> Network:
-    """Run the network of a training on shapes alone, on the meta device."""
+    """Trace a training's network on the meta device: shapes only, no data."""
     model, side = model_of(training).to("meta").eval(), training.spec.augment.crop
     image = (SOURCES[training.shards.dataset.source].channels, side, side)
     x = torch.empty(1, *image, device="meta")
@@ -61,7 +61,7 @@ def traced(training: Training) -> Network:
     with Recorder() as recorder, torch.no_grad():
         (decode or model)(x)
     convolutions = sum(isinstance(part, nn.Conv2d) for part in model.encoder.modules())
-    transposed = [number for number, (*_, each) in enumerate(recorder.calls) if each]
+    transposed = [number for number, (*_, is_transposed) in enumerate(recorder.calls) if is_transposed]
     encoding = min([convolutions, *transposed])
     layers = [
         Layer(inputs, outputs, decodes=len(outputs) == 3 and number >= encoding)
@@ -79,21 +79,21 @@ def traced(training: Training) -> Network:
 
 
 def pooled(layers: list[Layer]) -> list[tuple[int, int]]:
-    """Each pooling with the unpooling that reverses it: sizes that change between two layers."""
+    """Pair poolings with the unpoolings that reverse them, by the sizes that change between layers."""
     down: list[int] = []
-    found = []
+    pairs = []
     for number, (one, other) in enumerate(pairwise(layers)):
         if not len(one.outputs) == len(other.inputs) == 3:
             continue
         if other.inputs[1] < one.outputs[1]:
             down.append(number + 1)
         elif other.inputs[1] > one.outputs[1] and down:
-            found.append((down.pop(), number + 2))
-    return found
+            pairs.append((down.pop(), number + 2))
+    return pairs
 
 
 def draw(networks: dict[str, Training]) -> Any:
-    """One network a row."""
+    """Draw one network per row."""
     import matplotlib.pyplot as plt
 
     drawn, rows = plt.subplots(
@@ -129,7 +129,7 @@ def _row(axes: Any, name: str, network: Network) -> None:
         *((pair, shortcuts) for pair in network.shortcuts),
         *((pair, switches) for pair in network.switches),
     ]:
-        ends = [(places[each][0] + places[each][1] / 2, places[each][2] / 2) for each in (start, end)]
+        ends = [(places[place][0] + places[place][1] / 2, places[place][2] / 2) for place in (start, end)]
         bend = -0.1 - 0.06 * (end - start) / len(shapes)
         axes.add_patch(
             FancyArrowPatch(

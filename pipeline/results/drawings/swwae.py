@@ -1,4 +1,4 @@
-"""zhao2016, figure 3: `what` and `where` of one feature plane, of moved images against images as they are."""
+"""zhao2016, figure 3: `what` and `where` of one feature plane, for shifted against unshifted images."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from pipeline.results.frame import arrays, values
 from pipeline.work.graph import Graph
 
 
-def responses(graph: Graph, wanted: Figure) -> Any:
+def responses(graph: Graph, printed: Figure) -> Any:
     import matplotlib.pyplot as plt
 
-    (label,) = wanted.runs.values()
-    kept, most = arrays(graph.measurement(label, 0)), wanted.draw.options.pixels
-    drawn, every = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
+    (label,) = printed.runs.values()
+    kept, most = arrays(graph.measurement(label, 0)), printed.draw.options.pixels
+    drawn, panel_axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
     panels = [(quantity, way) for way in ("horizontal", "vertical") for quantity in ("what", "where")]
-    for letter, axes, (quantity, way) in zip("abcd", every, panels, strict=True):
+    for letter, axes, (quantity, way) in zip("abcd", panel_axes, panels, strict=True):
         still = kept[f"{quantity} {way} +0"].reshape(len(kept[f"{quantity} {way} +0"]), -1)
         for by, marker in ((most, "o"), (-most, "^")):
             answers = kept[f"{quantity} {way} {by:+}"].reshape(still.shape)
             for k, name in enumerate(["what"] if quantity == "what" else ["x", "y"]):
-                shown = {"marker": marker, "facecolors": "none", "edgecolors": COLOURS[k]}
-                axes.scatter(still[:, k], answers[:, k], 14, label=f"{name}, {by:+}", alpha=0.6, **shown)
+                style = {"marker": marker, "facecolors": "none", "edgecolors": COLOURS[k]}
+                axes.scatter(still[:, k], answers[:, k], 14, label=f"{name}, {by:+}", alpha=0.6, **style)
         ends = np.array([still.min(), still.max()])
         axes.plot(ends, ends, ":", color="0.5", linewidth=1)
         axes.set_title(f"({letter}) {quantity}, moved {way}ly by {most} pixels", fontsize=9)
