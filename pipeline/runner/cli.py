@@ -1,4 +1,4 @@
-"""How a stage is called: NAME, --seed, --scale; and how a slip is answered: in one line."""
+"""The stages' command line (NAME, --seed, --scale), and user errors as one line with an exit code."""
 
 import argparse
 import os
@@ -20,41 +20,41 @@ def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
     parser.add_argument("name", help="of the run, data set or measurement")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        work(Graph(begun(given.scale)), given.name, given.seed)
+        work(Graph(begun(arguments.scale)), arguments.name, arguments.seed)
 
-    sys.exit(exit_code_of(f"{stage} {given.name}", act))
+    sys.exit(exit_code_of(f"{stage} {arguments.name}", act))
 
 
 def begun(scale: str | None) -> Params:
-    """What params.yaml says; long work that begins with it can be stopped, and says how far it is."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's word for Ctrl-C
+    """Load params.yaml for long work: make SIGTERM act as Ctrl-C, set the interval of progress lines."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop jobs by SIGTERM
     params = load(scale=scale)
     progress.every = params.engine.log_seconds
     return params
 
 
 def run_rendering(stage: str, work: Callable[[Graph, str], Any], *, name: str) -> None:
-    """`python -m pipeline.<stage> NAME --scale S`, for what is made of measurements."""
+    """`python -m pipeline.<stage> NAME --scale S`, for stages that read only measurements."""
     from pipeline import papers
 
     parser = argparse.ArgumentParser(prog=f"python -m pipeline.{stage}")
     parser.add_argument("name", help=name)
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        params = load(scale=given.scale)
+        params = load(scale=arguments.scale)
         papers.check(params)
-        work(Graph(params), given.name)
+        work(Graph(params), arguments.name)
 
-    sys.exit(exit_code_of(f"{stage} {given.name}", act))
+    sys.exit(exit_code_of(f"{stage} {arguments.name}", act))
 
 
 def exit_code_of(who: str, act: Callable[[], Any]) -> int:
-    """Do it; what the user can mend is said in one line, and the exit code is not zero."""
+    """Call `act`; print user errors on one line and return the exit code."""
     debug = bool(os.environ.get("PIPELINE_TRACEBACK"))
     try:
         act()
@@ -64,7 +64,7 @@ def exit_code_of(who: str, act: Callable[[], Any]) -> int:
         print(f"{who}: {_one_line(error)}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        # torch's OutOfMemoryError, of a GPU, by its name: importing torch here would slow every command
+        # compare torch's OutOfMemoryError (a GPU's) by name: importing torch would slow every command
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         print(f"{who}: out of memory; fewer jobs at once (--cores), or a smaller batch", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A session: one graph at a time in a folder, what runs beside it, and how it stops."""
+"""A session of Snakemake: one graph at a time per folder, its helper processes, and how it stops."""
 
 import atexit
 import os
@@ -90,7 +90,7 @@ def idle() -> bool:
 
 
 def _graph(config: Mapping[str, Any]) -> Graph:
-    """params.yaml at the scale of --config; a slip exits in one line, without Snakemake's traceback."""
+    """Load params.yaml at the scale of --config; exit on user errors in one line, without a traceback."""
     if slips := set(config) - {"scale"}:
         sys.exit(f"--config takes scale=…, and no {min(slips)!r}")
     try:
@@ -102,7 +102,7 @@ def _graph(config: Mapping[str, Any]) -> Graph:
 
 
 def _refuse_misspelt(words: list[str], files: Collection[str]) -> None:
-    """Snakemake answers a misspelt file in twenty lines, and suggests none."""
+    """Exit on a misspelt file with a suggestion; Snakemake prints twenty lines without one."""
     for word in words:
         if re.fullmatch(r"results/.*\.(csv|md|png)", word) and word not in files:
             sys.exit(f"nothing makes {word}; {nearest(word, files)}")

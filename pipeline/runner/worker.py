@@ -1,9 +1,9 @@
-"""Run a stage in a fork of a process that holds torch already; without one, as `python -m` would.
+"""The warm worker: run a stage in a fork of a process that has imported torch.
 
 Importing torch takes 1.5 to 5 seconds, a fork 13 ms: a graph of short stages would spend half its time on
-imports. Snakemake starts the process beside the graph and it ends with it; what it forks imports the
-pipeline itself, so that nothing of the project is older than the command. Where no such process answers, on
-a cluster node or by hand, the stage runs on its own.
+imports. The worker starts and ends with Snakemake's graph. Forks import the pipeline themselves, so an
+edited module never runs in its old version. If no worker listens (on a cluster node, by hand), the stage
+runs in this process.
 """
 
 import contextlib
@@ -22,23 +22,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SOCKET = Path("results/.warm")  # relative: the path of a Unix socket has to be short
-LEAVE_SECONDS = 5.0  # for the last checkpoints, once the graph is gone
-PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>: a signal for when the parent ends
+LEAVE_SECONDS = 5.0  # for last checkpoints, after the graph has ended
+PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>: the signal to receive when the parent ends
 
 
 def start() -> subprocess.Popen:
-    """The process that holds torch; it ends when its standard input does."""
+    """Start the worker; it ends when its standard input is closed."""
     SOCKET.parent.mkdir(exist_ok=True)
     SOCKET.unlink(missing_ok=True)
     words = [sys.executable, "-m", "pipeline.runner.worker"]
     server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     assert server.stdout is not None
-    server.stdout.readline()  # it listens; torch it imports when the first stage comes
+    server.stdout.readline()  # it listens now; it imports torch for the first request
     return server
 
 
 def run(stage: str, words: list[str]) -> int:
-    """What `python -m pipeline.<stage> WORDS` would do, and its exit code."""
+    """Do what `python -m pipeline.<stage> WORDS` does; return its exit code."""
     server = socket.socket(socket.AF_UNIX)
     try:
         server.connect(str(SOCKET))
@@ -66,17 +66,17 @@ def execute(stage: str, words: list[str]) -> int:
 
 
 class Server:
-    """One fork for each connection: a byte that comes is a signal for it, its end is the fork's end."""
+    """Serves each connection by a fork: bytes received are its signals; a closed connection kills it."""
 
     def __init__(self, kept: str) -> None:
         self.kept = kept
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(SOCKET))
         self.listener.listen(256)
-        self.own = SOCKET.stat().st_ino  # the next graph's server may bind there before this one is gone
+        self.inode = SOCKET.stat().st_ino  # the next graph's worker may bind the path before this one ends
         self.forks: dict[int, socket.socket] = {}  # by process
         self.selector = selectors.DefaultSelector()
-        self.ended, self.wake = socket.socketpair()  # a byte comes when a fork has ended
+        self.ended, self.wake = socket.socketpair()  # receives a byte when a fork ends
         self.ended.setblocking(False)
         self.wake.setblocking(False)
         signal.set_wakeup_fd(self.wake.fileno())
@@ -105,21 +105,21 @@ class Server:
 
         streams = socket.recv_fds(client, 1, 3)[1]
         request = client.makefile("rb").readline()
-        if not request.endswith(b"\n"):  # killed before it had asked
+        if not request.endswith(b"\n"):  # the client was killed while it wrote
             client.close()
             return
         process = os.fork()
         if process == 0:
             client.close()
             self.become(json.loads(request), streams)
-        for each in streams:
-            os.close(each)
+        for stream in streams:
+            os.close(stream)
         self.forks[process] = client
         self.selector.register(client, selectors.EVENT_READ, process)
 
     def become(self, request: dict[str, Any], streams: list[int]) -> NoReturn:
-        """Never comes back: the fork is that stage and nothing else."""
-        from pipeline.system.files import COMPILED  # here alone: a client starts without it
+        """Run the stage in the fork and exit."""
+        from pipeline.system.files import COMPILED  # imported here, since clients do not need it
 
         code = 1
         try:
@@ -130,11 +130,11 @@ class Server:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self.selector.close()
-            for each in (self.listener, *self.forks.values()):
-                each.close()
-            for given, own in zip(streams, (0, 1, 2), strict=True):
-                os.dup2(given, own)
-                os.close(given)
+            for open_socket in (self.listener, *self.forks.values()):
+                open_socket.close()
+            for stream, number in zip(streams, (0, 1, 2), strict=True):
+                os.dup2(stream, number)
+                os.close(stream)
             os.environ.clear()
             os.environ.update(request["environment"], **{COMPILED: self.kept})
             code = execute(request["stage"], request["words"])
@@ -150,7 +150,7 @@ class Server:
 
     def hear(self, process: int, client: Any) -> None:
         came = client.recv(1)
-        if not came:  # who asked for it was killed
+        if not came:  # the client was killed
             self.selector.unregister(client)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, came[0] if came else signal.SIGKILL)
@@ -158,8 +158,8 @@ class Server:
     def reap(self) -> None:
         self.ended.recv(4096)
         with contextlib.suppress(ChildProcessError):
-            while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                client, code = self.forks.pop(found[0]), os.waitstatus_to_exitcode(found[1])
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                client, code = self.forks.pop(ended[0]), os.waitstatus_to_exitcode(ended[1])
                 with contextlib.suppress(KeyError):
                     self.selector.unregister(client)
                 with contextlib.suppress(OSError):
@@ -167,7 +167,7 @@ class Server:
                 client.close()
 
     def close(self) -> None:
-        """The graph is gone: nothing goes on without it, once its last checkpoint is written."""
+        """The graph has ended: stop the forks, with time to write their last checkpoints."""
         signal.set_wakeup_fd(-1)
         until = time.monotonic() + LEAVE_SECONDS
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -179,7 +179,7 @@ class Server:
                     self.forks.pop(os.waitpid(-1, os.WNOHANG)[0], None)
                 time.sleep(0.01)
         with contextlib.suppress(FileNotFoundError):
-            if SOCKET.stat().st_ino == self.own:
+            if SOCKET.stat().st_ino == self.inode:
                 SOCKET.unlink()
 
 
