@@ -1,1 +1,1 @@
-"""What each piece of work is: caps resolved, key, path."""
+"""Pieces of work: specification after the scale's caps, key, path."""

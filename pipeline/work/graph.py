@@ -1,8 +1,8 @@
-"""Who each piece of work is: its resolved specification, its key and its path, at one scale.
+"""From params.yaml at one scale to pieces of work: resolved specifications, keys and paths.
 
 A key is a hash of all that can change a result: the specification after the scale's caps, the data, and the
-key of what it starts from. So a changed value is another path, and no engine's bookkeeping can pass
-a stale result.
+key of the pre-training it starts from. A changed value is another path, so a stale result cannot be used,
+whatever the workflow engine records.
 """
 
 import re
@@ -18,7 +18,7 @@ from pipeline.work.identity import Measurement, Shards, Training, short_hash
 
 
 class Graph:
-    """What params.yaml names, at its scale."""
+    """Shards, trainings and measurements of params.yaml, at its scale."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -58,18 +58,18 @@ class Graph:
         return [self.measurement(label, training.seed) for training in self.trainings(stage, name)]
 
     def pipelines(self, label: str) -> int:
-        """How many of a label's measurements are independent of each other."""
-        return len({each.training.pipeline for each in self.measurements(label)})
+        """The number of independent pipelines behind a label's measurements."""
+        return len({measurement.training.pipeline for measurement in self.measurements(label)})
 
     def capped(self, training: Training) -> str:
-        """What the scale leaves of the images that a training, or one before it, asks for; empty if all."""
-        for each in training.lineage:
-            data = self.params.runs(each.stage)[each.name].data
+        """Say how many images the scale leaves to a training or its pre-training; empty if all."""
+        for trained in training.lineage:
+            data = self.params.runs(trained.stage)[trained.name].data
             dataset = self.params.datasets[data.set]
             asked = least(data.labels, least(dataset.images, SOURCES[dataset.source].splits.get(data.split)))
-            given = least(asked, each.shards.dataset.images)
-            if asked is not None and given < asked:
-                return f"{'' if each is training else 'pre-trained on '}{given} of {asked} images"
+            available = least(asked, trained.shards.dataset.images)
+            if asked is not None and available < asked:
+                return f"{'' if trained is training else 'pre-trained on '}{available} of {asked} images"
         return ""
 
     def _once(self, name: tuple, make: Any) -> Any:
@@ -86,7 +86,7 @@ class Graph:
         source = SOURCES[dataset.source]
         side = dataset.side or source.side
         capped = replace(dataset, images=least(dataset.images, None if side <= cap.whole else cap.images))
-        if cap.procedural:  # drawn pictures are raw, and have the side that photographs would be stored with
+        if cap.procedural:  # drawn pictures are raw, at the side that photographs would be stored with
             capped = replace(capped, side=least(side, cap.side), encoding="raw", path=None)
         elif cap.side is not None and side > cap.side:
             capped = replace(capped, side=cap.side)
@@ -147,7 +147,7 @@ class Graph:
             "batch": least(run.batch, cap.batch),
             "repeats": least(run.repeats, cap.repeats),
             "corruption": self._counted(run),
-            "search": {},  # what might be tried is no part of what is done
+            "search": {},  # values to try do not change this run
         }
         if run.schedule.name == "steps" and run.epochs:
             at = tuple(epoch * epochs / run.epochs for epoch in run.schedule.options.at)
@@ -163,7 +163,7 @@ class Graph:
         return replace(run, **changes)
 
     def _counted(self, run: Run) -> Choice | None:
-        """Small blocks whose number follows from the unlabelled set's own size, whatever is taken of it."""
+        """Resolve the number of small blocks, by the unlabelled set's full size, without the scale's cap."""
         blocks = run.corruption
         if blocks is None or blocks.name != "small_blocks" or blocks.options.count is not None:
             return blocks
@@ -179,7 +179,7 @@ class Graph:
         return Measurement(training=training, protocol=protocol, spec=spec, shards=shards, key=key)
 
     def of_path(self, path: Path) -> Training | Measurement | Shards:
-        """The work that makes this file, where params.yaml still asks for it."""
+        """The work that writes this file; a ValueError if params.yaml has no such work now."""
         for pattern, make in (
             (r"data/([^/]+)/([\w-]+)-(\w{10})/.*", lambda m: self.shards(m[2])),
             (
@@ -192,13 +192,13 @@ class Graph:
             ),
         ):
             if match := re.fullmatch(pattern, path.as_posix()):
-                found = make(match)
-                if match[1] != self.params.scale or found.key != match[match.lastindex or 0]:
+                work = make(match)
+                if match[1] != self.params.scale or work.key != match[match.lastindex or 0]:
                     raise ValueError(
                         f"{path} is not what params.yaml asks for at scale {self.params.scale}; "
-                        f"that is {found.folder}"
+                        f"that is {work.folder}"
                     )
-                return found
+                return work
         raise ValueError(f"{path} is no file of the pipeline")
 
 
@@ -208,4 +208,4 @@ def blocks_for(images: int) -> int:
 
 def least(value: Any, cap: Any) -> Any:
     """min(value, cap), where None is no bound."""
-    return min((each for each in (value, cap) if each is not None), default=None)
+    return min((bound for bound in (value, cap) if bound is not None), default=None)

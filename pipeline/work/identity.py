@@ -1,4 +1,4 @@
-"""Who a piece of work is: its specification, its key and its paths."""
+"""Pieces of work as records: shards, training, measurement, each with its key and its paths."""
 
 import hashlib
 import json
@@ -37,12 +37,12 @@ class Shards:
 
     @property
     def fetched(self) -> Path | None:
-        """What `fetch` leaves when the official files are there; drawn pictures need none."""
+        """The file that `fetch` writes last; None for drawn pictures, which need no download."""
         return None if self.procedural else self.raw / "fetched.json"
 
     @property
     def raw(self) -> Path:
-        """Of the source, from which several data sets may be cut; a user's folder is its own."""
+        """Folder of the source's files, shared by its data sets; for a user's folder, the data set's name."""
         source = self.dataset.source
         return DATA / "raw" / (self.name if source == "folder" else source)
 
@@ -52,7 +52,7 @@ class Shards:
 
     @property
     def shown(self) -> str:
-        """The name that a table gives to the data."""
+        """The data's name in tables."""
         return "procedural" if self.procedural else self.name
 
 
@@ -71,12 +71,12 @@ class Training:
 
     @property
     def lineage(self) -> list["Training"]:
-        """It, and what it began with, back to the first."""
+        """This training, the one it starts from, and so on back to the first."""
         return [self, *(self.start.lineage if self.start else [])]
 
     @property
     def pipeline(self) -> int:
-        """The independent repetition it belongs to: the seed that its lineage begins with."""
+        """The independent repetition: the seed of the first training of the lineage."""
         return self.lineage[-1].seed
 
     @property
@@ -112,7 +112,7 @@ class Measurement:
     training: Training
     protocol: str
     spec: Protocol
-    shards: Shards  # what it is measured on
+    shards: Shards  # the data that it is measured on
     key: str
 
     @property
@@ -133,6 +133,6 @@ class Measurement:
 
     @property
     def inputs(self) -> list[Path]:
-        """Shards (its own, and its training's), weights, and the training's record."""
+        """Shards of the measurement and of the training, weights, and the training's record."""
         manifests = dict.fromkeys((self.shards.manifest, self.training.shards.manifest))
         return [*manifests, self.training.weights, self.training.record]
