@@ -1,4 +1,4 @@
-"""What the papers printed, and which runs answer it: facts, one file a paper, checked like params.yaml."""
+"""The papers' tables, figures and claims, and the runs that reproduce them: a checked YAML file a paper."""
 
 from pipeline.papers.claims import CLAIMS, Above, Best, Claim, Close, Concordant, Gain, Order, Steadier
 from pipeline.papers.drawings import Figure

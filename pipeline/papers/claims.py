@@ -1,4 +1,4 @@
-"""What papers conclude from their numbers, as tests of measurements."""
+"""Claims of the papers, as tests of measurements."""
 
 from dataclasses import dataclass
 

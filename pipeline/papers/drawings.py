@@ -1,4 +1,4 @@
-"""The figures that papers print: how ours is drawn, and from which measurements."""
+"""Figures of the papers: the kind of drawing, and the measurements behind it."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from pipeline.config.typed import Choice, choice, nearest
 class Curves:
     """The mean loss of each epoch, by run."""
 
-    epochs: int | None = None  # the first so many
+    epochs: int | None = None  # draw only so many, from the first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Pictures:
     """Images kept by measurements: a row for each run and array."""
 
     arrays: tuple[str, ...]
-    once: tuple[str, ...] = ()  # arrays that several runs share: shown where they change
+    once: tuple[str, ...] = ()  # arrays that runs share: drawn only where they differ from the rows above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Filters:
 
 @dataclass(frozen=True, kw_only=True)
 class Responses:
-    """What and where of shifted images against those of the images themselves."""
+    """`what` and `where` of shifted images against those of the unshifted images."""
 
     pixels: int  # of the shift
 
@@ -97,7 +97,7 @@ DRAWINGS = {
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     title: str
-    says: str  # what it shows, by the paper
+    says: str  # what it shows, according to the paper
     draw: Choice = choice(DRAWINGS)
     runs: dict[str, str] = field(default_factory=dict)  # as the figure names it -> stage.run.protocol
 

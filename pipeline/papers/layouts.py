@@ -1,4 +1,4 @@
-"""The tables that papers print: their cells, and the measurements that answer them."""
+"""Tables of the papers: their cells, and our measurement of each."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ class Cell:
     of: str | None = None  # stage.run.protocol
     less: str | None = None  # another, whose metric is subtracted: the cell is a difference
     metric: str | None = None
-    # substitute: our measurement, without all of the paper's data
+    # substitute: our measurement, on other data than the paper's or on part of it
     state: Literal["cited", "withdrawn", "substitute"] | None = None
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Architectures:
-    """A table of networks, layer by layer, as runs build them."""
+    """A table of networks layer by layer, as runs build them."""
 
     title: str
     networks: dict[str, str]  # as the table names it -> stage.run

@@ -1,4 +1,4 @@
-"""Read each paper's file, find a table or figure by name, and name its files."""
+"""Read papers/*.yaml; find tables and figures by name, and the paths of their files."""
 
 import re
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ def papers() -> dict[str, Paper]:
 
 
 def targets(kind: str = "tables") -> dict[str, tuple[str, str]]:
-    """The file of each table (or figure), without its suffix -> its paper and name."""
+    """Map files of tables (or figures), without suffix, to paper and name."""
     return {
         str(target(paper, name)): (paper, name)
         for paper, facts in papers().items()
@@ -66,21 +66,21 @@ def target(paper: str, name: str) -> Path:
 
 
 def called(paper: str, key: str) -> str:
-    """The name that stages take: table6 of the main paper, masci2011/figure1 of another."""
+    """The name as stages take it: table6 of the main paper, masci2011/figure1 of another."""
     return key if paper == MAIN else f"{paper}/{key}"
 
 
 def numbered(key: str) -> str:
-    """Table 6, of table6; Supplement C, of supplement_c."""
+    """table6 -> Table 6; supplement_c -> Supplement C."""
     words = re.sub(r"(?<=[a-z])(?=\d)", " ", key).replace("_", " ").capitalize()
     return re.sub(r" [a-z]$", lambda letter: letter[0].upper(), words)
 
 
 def find(kind: str, name: str) -> tuple[str, str, Any]:
-    """The paper, key and facts of `table6`, of the main paper, or `masci2011/figure1`."""
+    """Find `table6` (of the main paper) or `masci2011/figure1`: return paper, key and layout."""
     if "/" in name:
         paper_of(name.rpartition("/")[0])
-    known = {called(*each): each for each in targets(kind).values()}
+    known = {called(*place): place for place in targets(kind).values()}
     if name not in known:
         raise ValueError(f"no paper has {name!r} among its {kind}; {nearest(name, known)}")
     paper, key = known[name]

@@ -1,4 +1,4 @@
-"""Which tables, figures and claims use which measurement, and that params.yaml has each."""
+"""References from tables, figures and claims to measurements; params.yaml must have them all."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from pipeline.papers.reading import papers
 
 
 def uses() -> Iterator[tuple[str, str, str]]:
-    """Each use of a measurement: (paper, its table, figure or claim, stage.run.protocol)."""
+    """Yield each use of a measurement: (paper, table, figure or claim, stage.run.protocol)."""
     for paper, facts in papers().items():
         for table, layout in facts.tables.items():
             for _, _, cell in layout.cells():
@@ -54,17 +54,17 @@ def _check_measurement(params: Params, label: str, where: str) -> None:
 
 
 def places(label: str) -> dict[str, str]:
-    """The tables that show a measurement: dong2016/table6 -> number and name of its row, and its column."""
-    found: dict[str, list[str]] = {}
+    """Map the tables that show a measurement to its rows (number and name) and columns."""
+    rows_of: dict[str, list[str]] = {}
     for paper, facts in papers().items():
         for table, layout in facts.tables.items():
             for number, (row, cells) in enumerate(layout.rows.items(), 1):
                 columns = [column for column, cell in cells.items() if label in cell.labels()]
                 if columns:
-                    found.setdefault(f"{paper}/{table}", []).append(
+                    rows_of.setdefault(f"{paper}/{table}", []).append(
                         f"{number:02} {row}: {', '.join(columns)}"
                     )
-    return {table: "; ".join(rows) for table, rows in found.items()}
+    return {table: "; ".join(rows) for table, rows in rows_of.items()}
 
 
 def used_by(label: str) -> dict[str, str]:
