@@ -1,1 +1,1 @@
-"""params.yaml as typed, checked runs."""
+"""params.yaml as typed, checked records."""

@@ -34,8 +34,8 @@ class FixedGaussian:
 @dataclass(frozen=True, kw_only=True)
 class Binomial:
     probability: float
-    black: float  # what a pixel that is switched off becomes, once the mean is subtracted
-    white: float  # one that is switched on
+    black: float  # value of a pixel that is switched off, after the mean is subtracted
+    white: float  # value of one that is switched on
 
 
 CORRUPTIONS = {
@@ -48,4 +48,4 @@ CORRUPTIONS = {
 }
 
 
-HIDING = ("big_block", "small_blocks", "binomial")  # those that hide pixels and leave the others as they are
+HIDING = ("big_block", "small_blocks", "binomial")  # hide some pixels and leave the others unchanged

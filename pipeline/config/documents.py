@@ -1,4 +1,4 @@
-"""YAML files as mappings and lists: no surprises, no objects, no growth."""
+"""YAML files as mappings and lists: no repeated keys, no objects, no alias bombs."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C: ten times as fast
-    """YAML without surprises: no key twice, no tags that build objects."""
+    """Refuses repeated keys, merges, and tags that build objects."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
@@ -26,19 +26,19 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-LARGEST = 1_000_000  # values of a document, once its aliases are written out
-DEEPEST = 10_000  # brackets, or indentation: half of what the reader's own stack holds
+LARGEST = 1_000_000  # values of a document with its aliases expanded
+DEEPEST = 10_000  # brackets or indentation: half of what libyaml's stack holds
 
 
 def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         if max(text.count("[") + text.count("{"), 0, *map(len, text.splitlines())) > DEEPEST:
-            raise ValueError(f"it has more than {DEEPEST} brackets, or a line longer than that")
+            raise ValueError(f"it has more than {DEEPEST} brackets, or as many characters in a line")
         loader = _Loader(text)
         node = loader.get_single_node()
         if _values(node, {}) > LARGEST:
-            raise ValueError(f"it would have more than {LARGEST} values")
+            raise ValueError(f"it has more than {LARGEST} values, aliases expanded")
         return None if node is None else loader.construct_document(node)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
@@ -58,25 +58,25 @@ def read_yaml(path: Path) -> Any:
 
 
 def lines(path: Path) -> dict[tuple[str, ...], int]:
-    """The line of each key of a readable document."""
-    found: dict[tuple[str, ...], int] = {}
+    """Map each key's path to its line number."""
+    numbers: dict[tuple[str, ...], int] = {}
 
     def walk(node: Any, above: tuple[str, ...]) -> None:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                found[(*above, key.value)] = key.start_mark.line + 1
+                numbers[(*above, key.value)] = key.start_mark.line + 1
                 walk(value, (*above, key.value))
 
     walk(_Loader(path.read_text(encoding="utf-8")).get_single_node(), ())
-    return found
+    return numbers
 
 
 def _values(node: Any, seen: dict[int, int]) -> int:
-    """How many values a node stands for; an alias of a few bytes may stand for any number."""
+    """Count a node's values with aliases expanded: a few bytes may expand to any number."""
     if id(node) not in seen:
-        seen[id(node)] = LARGEST  # until it is known: that of a node within itself
+        seen[id(node)] = LARGEST  # until counted: a node that contains itself is too large
         children = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
-            children = [each for pair in children for each in pair]
-        seen[id(node)] = 1 + sum(_values(each, seen) for each in children)
+            children = [child for pair in children for child in pair]
+        seen[id(node)] = 1 + sum(_values(child, seen) for child in children)
     return seen[id(node)]

@@ -1,8 +1,8 @@
-"""`like`: a run takes the keys that it does not write itself from templates, or from runs of its section.
+"""`like`: a run inherits the keys that it does not write from templates, or from runs of its section.
 
-A key is taken whole, with all that is nested in it; of several names the first that has the key gives it.
-`objective.augment.top: 3` sets one value within a key that was taken. YAML's own merges (`<<`) would do, but
-DVC's `exp run -S` writes them out in every run.
+A key is inherited whole, with all its nested values; if several names have it, the first one wins.
+`objective.augment.top: 3` sets one value within an inherited key. YAML's merges (`<<`) would also do this,
+but DVC's `exp run -S` writes them out in every run.
 """
 
 from copy import deepcopy
@@ -19,7 +19,7 @@ Place = tuple[str, str]  # section, name
 
 
 def resolved(document: Any) -> Any:
-    """The document without `like`: each run with all its keys, each template with those that it writes."""
+    """Resolve `like`: runs get all their keys, templates keep those that they write."""
     if not isinstance(document, dict):
         return document
     whole: dict[str, dict[str, Any]] = {}
@@ -36,7 +36,7 @@ def resolved(document: Any) -> Any:
 
 
 def origins(document: dict[str, Any]) -> dict[Place, dict[str, Place]]:
-    """For each template and run: each of its keys, and the entry that writes it."""
+    """Map templates and runs to their keys, and each key to the entry that writes it."""
     entries = {
         (section, name): entry
         for section in (TEMPLATES, *STAGES)
@@ -45,42 +45,42 @@ def origins(document: dict[str, Any]) -> dict[Place, dict[str, Place]]:
         if isinstance(entry, dict)
     }
     likes = {place: _likes(entries, place) for place in entries}
-    found: dict[Place, dict[str, Place]] = {}
+    whole: dict[Place, dict[str, Place]] = {}
     try:
         for place in TopologicalSorter(likes).static_order():
             keys: dict[str, Place] = {}
             for other in reversed(likes[place]):
-                keys = _over(keys, found[other])
-            found[place] = _over(keys, {key: place for key in entries[place] if key != LIKE})
+                keys = _over(keys, whole[other])
+            whole[place] = _over(keys, {key: place for key in entries[place] if key != LIKE})
     except CycleError as error:
         circle = " -> ".join(f"{section}.{name}" for section, name in reversed(error.args[1]))
         raise ValueError(f"'like' goes in a circle: {circle}") from None
-    return found
+    return whole
 
 
 def outer(key: Any) -> list[str]:
-    """objective and objective.augment, of objective.augment.top."""
+    """objective.augment.top -> [objective, objective.augment]"""
     words = key.split(".") if isinstance(key, str) else []
     return [".".join(words[:length]) for length in range(1, len(words))]
 
 
 def _over(below: dict[str, Place], above: dict[str, Place]) -> dict[str, Place]:
-    """A key of `above` replaces that of `below`, and what was set within it."""
-    kept = {key: place for key, place in below.items() if not any(each in above for each in outer(key))}
+    """Override: a key of `above` replaces that of `below` and the values set within it."""
+    kept = {key: place for key, place in below.items() if not any(parent in above for parent in outer(key))}
     return kept | above
 
 
 def _likes(entries: dict[Place, dict[str, Any]], place: Place) -> list[Place]:
-    """The entries that an entry names under `like`: a template, or else a run of its section."""
+    """Resolve the names under `like`: a template, or else a run of the same section."""
     (section, name), value = place, entries[place].get(LIKE, [])
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+    if not isinstance(names, list) or not all(isinstance(like, str) for like in names):
         raise ValueError(f"{section}.{name}.{LIKE} is {value!r}; expected a name or a list of names")
-    found = []
-    for each in names:
-        known = [other for other in ((TEMPLATES, each), (section, each)) if other in entries]
+    taken = []
+    for like in names:
+        known = [candidate for candidate in ((TEMPLATES, like), (section, like)) if candidate in entries]
         if not known:
             allowed = {other for where, other in entries if where in (TEMPLATES, section)}
-            raise ValueError(f"{section}.{name}.{LIKE} names {each!r}; {nearest(each, allowed)}")
-        found.append(known[0])
-    return found
+            raise ValueError(f"{section}.{name}.{LIKE} names {like!r}; {nearest(like, allowed)}")
+        taken.append(known[0])
+    return taken

@@ -1,4 +1,4 @@
-"""zhao2016's notation of a network: `(16)5c-(32)3c-2p-10fc`."""
+"""zhao2016's notation of networks: `(16)5c-(32)3c-2p-10fc`."""
 
 import re
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ def parse(notation: str) -> list[Layer]:
     """`(16)5c-(32)3c-2p-10fc`: convolutions of 16 maps by 5x5 and 32 by 3x3, 2x2 pooling, 10 units."""
     layers: list[Layer] = []
     for word in notation.replace(" ", "").split("-"):
-        found = re.fullmatch(r"\(([1-9]\d*)\)([1-9]\d*)c|([1-9]\d*)p|([1-9]\d*)fc", word)
-        if not found:
+        match = re.fullmatch(r"\(([1-9]\d*)\)([1-9]\d*)c|([1-9]\d*)p|([1-9]\d*)fc", word)
+        if not match:
             raise ValueError(f"layers {notation!r} has {word!r}; (64)5c, 2p and 10fc are the allowed kinds")
-        maps, kernel, size, units = (int(each) if each else 0 for each in found.groups())
+        maps, kernel, size, units = (int(group) if group else 0 for group in match.groups())
         if maps and kernel % 2 == 0:
-            raise ValueError(f"layers {notation!r} has {word!r}; an odd kernel is wanted")
+            raise ValueError(f"layers {notation!r} has {word!r}; expected an odd kernel")
         if not units and layers and isinstance(layers[-1], Full):
             raise ValueError(
                 f"layers {notation!r} has {word!r} behind a fully connected one; those come last"
@@ -64,7 +64,7 @@ def width(layers: Sequence[Layer]) -> int:
 
 
 def narrowed(layers: Sequence[Layer], most: int) -> list[Layer]:
-    """The first layer `most` wide, the others in proportion; the last fully connected one are the classes."""
+    """Narrow the first layer to `most` maps, the others in proportion, but not a last layer of classes."""
 
     def fewer(layer: Layer) -> Layer:
         if isinstance(layer, Conv):

@@ -1,4 +1,4 @@
-"""The networks' options, one record a kind; `width` is what a scale caps."""
+"""Options of networks, one record a kind; scales cap `width`."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -10,11 +10,11 @@ from pipeline.config.typed import Positive
 @dataclass(frozen=True, kw_only=True)
 class Network2:
     n: Positive
-    activation: Literal["post", "pre"] = "post"  # shortcuts carry a layer's output, or what it activates
+    activation: Literal["post", "pre"] = "post"  # shortcuts carry a layer's output, or its pre-activation
 
     @property
     def width(self) -> int:
-        """Channels of the first layer, to which a scale's cap applies."""
+        """Channels of the first layer, capped by the scale."""
         return self.n
 
     def narrowed(self, width: int) -> Self:
@@ -28,18 +28,18 @@ class Network1(Network2):
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Convolutions, each with a scaled hyperbolic tangent and max-pooling; lists have an entry a layer."""
+    """Convolutions with scaled hyperbolic tangents and max-pooling; lists have one entry per layer."""
 
     maps: tuple[Positive, ...]
     kernels: tuple[Positive, ...]
     pools: tuple[Positive, ...]  # 1: none
     tanh: tuple[float, float] = (1.7159, 2 / 3)  # a tanh(b x), LeCun's constants
     full: bool = False  # full convolutions, decoded by valid ones
-    whole: bool = False  # no scale narrows it: its filters are what is looked at
+    whole: bool = False  # no scale narrows it, since a figure shows its filters
 
     def __post_init__(self) -> None:
         if not len(self.maps) == len(self.kernels) == len(self.pools) > 0:
-            raise ValueError("'maps', 'kernels' and 'pools' have one entry a layer each, and at least one")
+            raise ValueError("'maps', 'kernels' and 'pools' need one entry per layer, and at least one layer")
 
     @property
     def width(self) -> int:
@@ -53,17 +53,17 @@ class Stack:
 
 @dataclass(frozen=True, kw_only=True)
 class WhatWhere:
-    """A convnet in zhao2016's notation, whose pooling tells what there was from where it was."""
+    """A convnet in zhao2016's notation, whose pooling outputs the maximum (what) and its position (where)."""
 
     layers: str  # (64)5c-2p-10fc: 64 maps by 5x5, 2x2 pooling, 10 units
     pooling: Literal["hard", "soft", "upsample"] = "hard"
-    beta: float = 0.0  # of soft pooling; 0 is the mean
+    beta: float = 0.0  # of soft pooling; 0 averages
     norm: bool = False  # BatchNorm behind every convolution
 
     def __post_init__(self) -> None:
         layer_notation.parse(self.layers)
         if self.beta < 0 or bool(self.beta) > (self.pooling == "soft"):
-            raise ValueError(f"beta is {self.beta}; it is 0 or above, and goes with 'pooling: soft'")
+            raise ValueError(f"beta is {self.beta}; expected at least 0, and 0 unless 'pooling: soft'")
 
     @property
     def width(self) -> int:
@@ -71,7 +71,7 @@ class WhatWhere:
 
     @property
     def classes(self) -> int | None:
-        """The units of the last fully connected layer, where there is one."""
+        """Units of the last layer if it is fully connected."""
         last = layer_notation.parse(self.layers)[-1]
         return last.units if isinstance(last, layer_notation.Full) else None
 
@@ -92,21 +92,21 @@ class WideResnet:
         return self.n
 
     def narrowed(self, width: int) -> Self:
-        """Of fewer blocks, too: its depth is most of what it costs."""
+        """Reduce blocks in proportion, too: depth dominates the cost."""
         return replace(self, n=width, blocks=max(1, self.blocks * width // self.n))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vgg:
-    """The 16-layer VGG as it was published, at n = 64: with biases and pooling, without BatchNorm."""
+    """The 16-layer VGG as published (n = 64): with biases and pooling, without BatchNorm."""
 
     n: Positive
-    hidden: tuple[int, ...]  # its inner-product layers
+    hidden: tuple[int, ...]  # inner-product layers
     dropout: float
 
     @property
     def levels(self) -> int:
-        """The macro-layers that can be decoded: the inner-product layers cannot."""
+        """Number of macro-layers that can be decoded: inner-product layers cannot."""
         return 5
 
     @property
@@ -119,11 +119,11 @@ class Vgg:
 
 @dataclass(frozen=True, kw_only=True)
 class AlexNet(Vgg):
-    """Krizhevsky et al.'s at n = 96, without its normalisation of local responses."""
+    """Krizhevsky et al.'s network (n = 96) without local response normalisation."""
 
     @property
     def levels(self) -> int:
-        """The inner-product layers, too."""
+        """Here inner-product layers can be decoded, too."""
         return 5 + len(self.hidden) + 1
 
 

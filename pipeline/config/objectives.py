@@ -1,4 +1,4 @@
-"""The objectives' options."""
+"""Options of objectives, and the runs that they refuse."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -13,14 +13,14 @@ MACRO_LAYERS = ("vgg", "alexnet")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every objective says of itself."""
+    """Base of all objectives' options."""
 
-    networks: ClassVar[tuple[str, ...]]  # that it fits
-    labels: ClassVar[str] = ""  # that it learns from: class, classes or mask
-    in_parts: ClassVar[bool] = False  # its loss calls parts of the network, never the whole
+    networks: ClassVar[tuple[str, ...]]  # networks that it can train
+    labels: ClassVar[str] = ""  # labels that it trains on: class, classes or mask
+    in_parts: ClassVar[bool] = False  # the loss calls parts of the network, never its forward
 
     def check(self, run: "Run", where: str) -> None:
-        """Refuse a run whose other values do not go with these options."""
+        """Refuse a run whose other values do not fit these options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,12 @@ class Denoise(Options):
     networks = DECODED
 
     shortcuts: Literal["none", "input_output", "full"]
-    masked: bool = False  # the error of the hidden pixels alone
+    masked: bool = False  # compute the error on the hidden pixels only
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classify(Options):
-    """One class an image: softmax."""
+    """One class per image: softmax."""
 
     networks: ClassVar[tuple[str, ...]] = (*DECODED, "stack", "what-where", *MACRO_LAYERS)
     labels = "class"
@@ -45,13 +45,13 @@ class Classify(Options):
     def check(self, run: "Run", where: str) -> None:
         if run.network.name in MACRO_LAYERS and self != Classify():
             raise ValueError(
-                f"{where}.objective.classify has options; {run.network.name!r} has a head of its own"
+                f"{where}.objective.classify has options; the network {run.network.name!r} includes its head"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Multilabel(Classify):
-    """Several classes an image: a logistic output for each."""
+    """Several classes per image: a logistic output per class."""
 
     networks = DECODED
     labels = "classes"
@@ -67,7 +67,7 @@ class Segment(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Cae(Options):
-    """One layer of a stack restores its own input, the code of those below it, which stay as they are."""
+    """One layer of a stack learns to restore its input, the code of the frozen layers below."""
 
     networks = ("stack",)
 
@@ -85,7 +85,7 @@ class Cae(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Swwae(Options):
-    """zhao2016's equation 1, and what it is compared with; a term of weight 0 is not computed."""
+    """zhao2016's equation 1 and its baselines; terms of weight 0 are not computed."""
 
     networks = ("what-where",)
     labels = "class"
@@ -101,7 +101,7 @@ class Swwae(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(Options):
-    """On every layer of an encoder, a softmax regression and a stack that restores the image."""
+    """A softmax regression and an image decoder on every layer of a frozen encoder."""
 
     networks = DONG
     labels = "class"
@@ -109,7 +109,7 @@ class Probe(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Augmented(Options):
-    """Classification, and beside it the reconstruction of macro-layers' inputs by a decoding pathway."""
+    """Classification, and reconstruction of macro-layers' inputs by a decoding pathway."""
 
     networks = MACRO_LAYERS
     labels = "class"
@@ -117,12 +117,12 @@ class Augmented(Options):
 
     variant: Literal["first", "all", "layerwise", "ladder"]
     switches: Literal["known", "fixed"]
-    # of the image's error, then of each map's; one: the others are balanced with it
+    # of the image's error, then of the maps' errors; if one is given, the others are balanced with it
     weights: tuple[float, ...]
-    norm: Literal["caffe", "mean"]  # of an error: the sum of squares over 2N, or the mean
+    norm: Literal["caffe", "mean"]  # normalisation of errors: sum of squares over 2N, or mean
     top: int | None = None  # the macro-layer whose output is decoded; None: the last
-    strength: float = 1.0  # lambda, before all of the reconstruction
-    noise: float = 0.0  # the ladder's, in parts of a map's deviation
+    strength: float = 1.0  # lambda, the factor of all reconstruction terms
+    noise: float = 0.0  # of the ladder, as a fraction of a map's standard deviation
 
     def check(self, run: "Run", where: str) -> None:
         levels = run.network.options.levels
@@ -133,12 +133,12 @@ class Augmented(Options):
         if len(self.weights) not in allowed:
             raise ValueError(
                 f"{where}.objective.augment.weights has {len(self.weights)} numbers; "
-                f"{self.variant!r} wants {' or '.join(map(str, allowed))}"
+                f"{self.variant!r} needs {' or '.join(map(str, allowed))}"
             )
         if (self.variant == "ladder") < bool(self.noise):
             raise ValueError(f"{where}.objective.augment.noise is for the variant 'ladder'")
         if self.variant == "ladder" and (self.top or run.network.name != "vgg"):
-            raise ValueError(f"{where}.objective.augment: the ladder is for the whole of the network 'vgg'")
+            raise ValueError(f"{where}.objective.augment: the ladder needs the network 'vgg' and no 'top'")
 
 
 OBJECTIVES: dict[str, type[Options]] = {

@@ -1,4 +1,4 @@
-"""The options of optimisers and learning-rate schedules."""
+"""Options of optimisers and learning-rate schedules."""
 
 from dataclasses import dataclass
 

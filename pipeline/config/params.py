@@ -1,7 +1,7 @@
-"""params.yaml, read once and checked whole: every value's type, every name's target.
+"""The sections of params.yaml.
 
-A default here always means "not done" (no noise, no cap, nothing frozen): such a default is not written into
-a run's key, so that a new option leaves the keys of all older runs as they are.
+Defaults always mean "not done" (no noise, no cap, nothing frozen) and are left out of keys, so a new option
+leaves the keys of all older runs unchanged.
 """
 
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ PARAMS = Path("params.yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Caps: a run does min(its own value, the cap). `paper` has none."""
+    """Caps: a run uses min(its value, the cap). `paper` has no caps."""
 
-    procedural: bool = False  # drawn pictures take every data set's place
-    substitutes: dict[str, str] = field(default_factory=dict)  # data set -> the one at hand in its place
+    procedural: bool = False  # drawn pictures replace every data set
+    substitutes: dict[str, str] = field(default_factory=dict)  # data set -> its replacement
     images: Positive | None = None  # training images of a data set
-    whole: Natural = 0  # data sets of at most this side keep all their training images
+    whole: Natural = 0  # data sets with sides up to this keep all their training images
     test_images: Positive | None = None
     epochs: dict[str, Natural] = field(default_factory=dict)  # by stage
     batch: Positive | None = None
@@ -33,13 +33,13 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How the work is done; nothing here can change what is computed beyond rounding."""
+    """How work is computed; results are the same up to rounding."""
 
     threads: int
     precision: Literal["auto", "fp32", "bf16"]
-    images: Literal["auto", "host", "device"]  # which cuts the batches of a set that is held whole
+    images: Literal["auto", "host", "device"]  # where batches of a data set in memory are cut
     compile: Literal["auto", "always", "never"]  # whether torch compiles the network
-    convolution: Literal["auto", "winograd", "torch"]  # how those of 3 x 3 are computed
+    convolution: Literal["auto", "winograd", "torch"]  # algorithm of 3 x 3 convolutions
     checkpoint_seconds: float
     log_seconds: float
     stream_above_gb: float  # a split whose pixels need more memory than this is streamed
@@ -48,11 +48,11 @@ class Engine:
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     source: str
-    path: str | None = None  # of a folder of the user's own
-    side: int | None = None  # photographs: the short side they are stored with
-    images: int | None = None  # how many of the training images are taken
-    square: bool = False  # of photographs the middle alone, as wide as high
-    objects: bool = False  # with the boxes that VOC's annotations give
+    path: str | None = None  # of a user's folder
+    side: int | None = None  # photographs: short side as stored
+    images: int | None = None  # number of training images taken
+    square: bool = False  # photographs: only the central square
+    objects: bool = False  # with the objects' boxes from VOC's annotations
     synsets: str | None = None  # ImageNet: a list in pipeline/datasets/synsets.py
     splits: tuple[str, ...]
     encoding: Literal["raw", "jpeg"]

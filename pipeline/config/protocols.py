@@ -1,4 +1,4 @@
-"""How a trained run is measured."""
+"""Protocols of measurements, and the options of their measures."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from pipeline.config.typed import Choice, choice
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """How a layer's map that is most selective for some objects answers, to clean and to occluded images."""
+    """The response of a layer's most object-selective map to clean and to occluded images."""
 
     layer: int  # of the encoder, counted from 1
     objects: tuple[str, ...]  # PASCAL VOC's classes
@@ -23,23 +23,23 @@ class Contents:
 
 @dataclass(frozen=True, kw_only=True)
 class Decode:
-    """Images from the layer that is decoded, and how far each macro-layer's input is restored."""
+    """Images decoded from a layer, and the reconstruction error of each macro-layer's input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Svm:
     """A linear support vector machine on the top activations."""
 
-    labels: int  # training images that it learns from, drawn by the run's seed, balanced over the classes
+    labels: int  # training images, drawn by the run's seed, balanced over classes
     c: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """What and where of the last pooling, for images moved to every side."""
+    """`what` and `where` of the last pooling, for images shifted in all four directions."""
 
     pixels: int
-    average: Literal["planes"]  # each is correlated by itself: means that differ would pass for a correlation
+    average: Literal["planes"]  # correlate per plane, then average: differing means would look correlated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,10 @@ class Protocol:
     """How a trained run is measured."""
 
     split: str
-    set: str | None = None  # of another data set than the run's own
-    measure: Choice | None = choice(MEASURES, default=None)  # another than its objective's own
-    crops: int = 0  # crops as training cuts them, whose outputs are averaged; 0: the central crop
+    set: str | None = None  # data set, if not the run's
+    measure: Choice | None = choice(MEASURES, default=None)  # measure, if not the objective's
+    crops: int = 0  # average the outputs of so many random crops, as in training; 0: the central crop
     everywhere: bool = False  # whole images instead of crops; inner-product layers become convolutions
-    mirrored: bool = False  # whole images' mirrors, too: the posteriors of both are averaged
-    images: int | None = None  # measure so many, a fixed draw
-    keep: int = 0  # images whose pictures are kept to be looked at; or filters
+    mirrored: bool = False  # average the posteriors of whole images and their mirror images
+    images: int | None = None  # number of images measured, a fixed draw
+    keep: int = 0  # number of images (or filters) kept as arrays for figures

@@ -33,7 +33,7 @@ def _known(name: str, allowed: Collection[str], where: str) -> None:
 
 
 def check(params: Params) -> None:
-    """Every name leads somewhere, every combination can be done."""
+    """Refuse names without a target, and combinations that cannot run."""
     if params.scale not in params.scales:
         raise ValueError(f"there is no scale {params.scale!r}; {nearest(params.scale, params.scales)}")
     for section in ("scales", "datasets", "pretrain", "finetune", "evaluate"):
@@ -44,16 +44,16 @@ def check(params: Params) -> None:
     for name, scale in params.scales.items():
         for stage in scale.epochs:
             _known(stage, STAGES, f"scales.{name}.epochs")
-        for wanted, given in scale.substitutes.items():
-            _known(wanted, params.datasets, f"scales.{name}.substitutes")
-            _known(given, params.datasets, f"scales.{name}.substitutes.{wanted}")
+        for replaced, substitute in scale.substitutes.items():
+            _known(replaced, params.datasets, f"scales.{name}.substitutes")
+            _known(substitute, params.datasets, f"scales.{name}.substitutes.{replaced}")
     for stage in STAGES:
         for name, run in params.runs(stage).items():
             _check_run(params, f"{stage}.{name}", run)
 
 
 def _check_name(name: str, where: str) -> None:
-    """Names become folders, and words of commands."""
+    """Names become folders and arguments of commands."""
     if not name or name[0] == "-" or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
         raise ValueError(
             f"{where} has the name {name!r}; letters, digits, '-' and '_' are allowed, the first no '-'"
@@ -86,11 +86,11 @@ def _check_run(params: Params, where: str, run: Run) -> None:
     _known(run.data.set, params.datasets, f"{where}.data.set")
     dataset = params.datasets[run.data.set]
     _known(run.data.split, dataset.splits, f"{where}.data.split")
-    labels, wanted = SOURCES[dataset.source].labels, run.objective.options.labels
-    if wanted and labels != wanted:
+    available, needed = SOURCES[dataset.source].labels, run.objective.options.labels
+    if needed and available != needed:
         raise ValueError(
-            f"{where}.objective {run.objective.name!r} learns from {wanted!r} labels; "
-            f"{run.data.set!r} has {labels!r}"
+            f"{where}.objective {run.objective.name!r} learns from {needed!r} labels; "
+            f"{run.data.set!r} has {available!r}"
         )
     _check_network(where, run)
     run.objective.options.check(run, where)
@@ -118,9 +118,9 @@ def _check_run(params: Params, where: str, run: Run) -> None:
 def _check_network(where: str, run: Run) -> None:
     name, network = run.objective.name, run.network.name
     if network not in run.objective.options.networks:
-        fits = [each for each, kind in OBJECTIVES.items() if network in kind.networks]
+        allowed = [objective for objective, kind in OBJECTIVES.items() if network in kind.networks]
         raise ValueError(
-            f"{where}.objective {name!r} does not go with the network {network!r}; {nearest(name, fits)}"
+            f"{where}.objective {name!r} does not go with the network {network!r}; {nearest(name, allowed)}"
         )
     if run.weights and (network, name) != ("vgg", "classify"):
         raise ValueError(f"{where}.weights is for the network 'vgg' and the objective 'classify'")
@@ -140,7 +140,7 @@ def _check_whole(where: str, run: Run, name: str, protocol: Protocol) -> None:
 
 
 def _check_protocol(params: Params, where: str, run: Run, protocol: str) -> None:
-    """A shift is read from pooling with switches, objects from their boxes."""
+    """A shift is read from pooling with switches; `activations` and `contents` need the objects' boxes."""
     measure = params.evaluate[protocol].measure
     options = measure and measure.options
     if measure and isinstance(options, Activations | Contents):
@@ -149,14 +149,14 @@ def _check_protocol(params: Params, where: str, run: Run, protocol: str) -> None
         name = params.evaluate[protocol].set or run.data.set
         if name in params.datasets and not params.datasets[name].objects:
             raise ValueError(f"{where}.evaluate {protocol!r} needs 'objects: true' in datasets.{name}")
-        for wanted in options.objects:
-            _known(wanted, CLASSES, f"evaluate.{protocol}.measure.{measure.name}.objects")
+        for object_class in options.objects:
+            _known(object_class, CLASSES, f"evaluate.{protocol}.measure.{measure.name}.objects")
     if isinstance(options, Contents) and not isinstance(run.objective.options, Denoise):
         raise ValueError(f"{where}.evaluate {protocol!r} is for the objective 'denoise'")
     placed = run.network.name == "what-where" and run.network.options.pooling in ("soft", "hard")
     if isinstance(options, Shift) and not placed:
         raise ValueError(
-            f"{where}.evaluate {protocol!r} wants the network 'what-where' with 'pooling: soft' or 'hard'"
+            f"{where}.evaluate {protocol!r} needs the network 'what-where' with 'pooling: soft' or 'hard'"
         )
 
 
@@ -169,7 +169,7 @@ def _check_what_where(params: Params, where: str, run: Run) -> None:
                 f"{where}.data.unlabelled is for the objective 'swwae', not {run.objective.name!r}"
             )
         if run.batch < 2:
-            raise ValueError(f"{where}.batch is {run.batch}; at least 2, half of them unlabelled, are wanted")
+            raise ValueError(f"{where}.batch is {run.batch}; expected at least 2, half of them unlabelled")
     if run.network.name != "what-where" or (isinstance(objective, Swwae) and not objective.nll):
         return
     classes, units = SOURCES[params.datasets[data.set].source].classes, run.network.options.classes

@@ -1,4 +1,4 @@
-"""Mappings and lists as dataclasses: closed, typed, and refused in one line that names the key."""
+"""Build dataclasses from mappings and lists; unknown keys and wrong types raise a one-line ValueError."""
 
 import dataclasses
 import difflib
@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal, Union
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of several kinds by its name, with the options of that kind."""
+    """The name of one of several kinds, with the options of that kind."""
 
     name: str
     options: Any
 
 
 def choice(kinds: Mapping[str, type], *, default: Any = dataclasses.MISSING) -> Any:
-    """A field written as `name: {options}`, or as the bare name where no option is needed."""
+    """A field written as `name: {options}`, or as the bare name if no option is required."""
     return dataclasses.field(default=default, metadata={"kinds": kinds})
 
 
@@ -34,7 +34,7 @@ Positive = Annotated[int, AtLeast(1)]
 
 
 def nearest(name: Any, allowed: typing.Iterable[Any]) -> str:
-    """`did you mean …` where something is close, then all that is allowed."""
+    """`did you mean …` if a name is close, then the allowed names."""
     names = sorted(map(str, allowed))
     close = difflib.get_close_matches(str(name), names, n=1)
     shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
@@ -42,7 +42,7 @@ def nearest(name: Any, allowed: typing.Iterable[Any]) -> str:
 
 
 def build(kind: Any, value: Any, where: str, *, kinds: Mapping[str, type] | None = None) -> Any:
-    """`value` as a `kind`, or a ValueError that says where and what was wanted."""
+    """Convert `value` to `kind`, or raise a ValueError with the place and the expected type."""
     if kinds is not None:
         return _choice(kinds, value, where, optional=type(None) in typing.get_args(kind))
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -61,7 +61,7 @@ def build(kind: Any, value: Any, where: str, *, kinds: Mapping[str, type] | None
     if origin is Annotated:
         built, bound = build(arguments[0], value, where), arguments[1]
         if built < bound.least:
-            raise ValueError(f"{where} is {built}; at least {bound.least} is wanted")
+            raise ValueError(f"{where} is {built}; expected at least {bound.least}")
         return built
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
@@ -71,10 +71,10 @@ def build(kind: Any, value: Any, where: str, *, kinds: Mapping[str, type] | None
         return _tuple(arguments, value, where)
     if origin is dict:
         if not isinstance(value, dict):
-            raise ValueError(f"{where} is {value!r}; a mapping is wanted")
+            raise ValueError(f"{where} is {value!r}; expected a mapping")
         return {
-            build(arguments[0], key, f"a key of {where}"): build(arguments[1], each, f"{where}.{key}")
-            for key, each in value.items()
+            build(arguments[0], key, f"a key of {where}"): build(arguments[1], item, f"{where}.{key}")
+            for key, item in value.items()
         }
     return _plain(kind, value, where)
 
@@ -86,7 +86,7 @@ def _plain(kind: type, value: Any, where: str) -> Any:
         hint = ""
         if kind in (int, float) and isinstance(value, str):
             hint = " (YAML reads 1e-4 as text: write 1.0e-4)"
-        raise ValueError(f"{where} is {value!r}; {kind.__name__} is wanted{hint}")
+        raise ValueError(f"{where} is {value!r}; expected {kind.__name__}{hint}")
     if kind is float and value != value:
         raise ValueError(f"{where} is not a number")
     return value
@@ -94,14 +94,14 @@ def _plain(kind: type, value: Any, where: str) -> Any:
 
 def _tuple(arguments: tuple, value: Any, where: str) -> tuple:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where} is {value!r}; a list is wanted")
+        raise ValueError(f"{where} is {value!r}; expected a list")
     if arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
-        raise ValueError(f"{where} has {len(value)} values; {len(arguments)} are wanted")
+        raise ValueError(f"{where} has {len(value)} values; expected {len(arguments)}")
     return tuple(
-        build(kind, each, f"{where}[{i}]")
-        for i, (kind, each) in enumerate(zip(arguments, value, strict=True))
+        build(kind, item, f"{where}[{i}]")
+        for i, (kind, item) in enumerate(zip(arguments, value, strict=True))
     )
 
 
@@ -112,7 +112,7 @@ def _choice(kinds: Mapping[str, type], value: Any, where: str, *, optional: bool
     options: Any = None
     if isinstance(value, dict):
         if len(value) != 1:
-            raise ValueError(f"{where} has {len(value)} keys; one is wanted: {', '.join(kinds)}")
+            raise ValueError(f"{where} has {len(value)} keys; expected one of {', '.join(kinds)}")
         name, options = next(iter(value.items()))
     if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"{where} is {name!r}; {nearest(name, kinds)}")
@@ -121,7 +121,7 @@ def _choice(kinds: Mapping[str, type], value: Any, where: str, *, optional: bool
 
 @cache
 def fields_of(kind: Any) -> dict[str, tuple[dataclasses.Field, Any]]:
-    """Every field of a dataclass, and its type."""
+    """Map a dataclass's fields to (field, type)."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: (field, hints[field.name]) for field in dataclasses.fields(kind)}
 
@@ -138,9 +138,9 @@ def _record(kind: Any, value: Any, where: str) -> Any:
 
 
 def parts(kind: Any, value: Any, where: str) -> dict[str, Any]:
-    """The fields of a dataclass that `value` has, typed; any may be missing."""
+    """Build those fields of a dataclass that `value` has; any may be missing."""
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}; a mapping is wanted")
+        raise ValueError(f"{where} is {value!r}; expected a mapping")
     fields = fields_of(kind)
     for name in value:
         if name not in fields:
@@ -150,14 +150,17 @@ def parts(kind: Any, value: Any, where: str) -> dict[str, Any]:
         inner = f"{where}.{name}" if where else name
         if name in value and (whole := field.metadata.get("parts_of")):
             entries = build(dict[str, dict], value[name], inner)
-            built[name] = {each: parts(whole, entry, f"{inner}.{each}") for each, entry in entries.items()}
+            built[name] = {
+                entry_name: parts(whole, entry, f"{inner}.{entry_name}")
+                for entry_name, entry in entries.items()
+            }
         elif name in value:
             built[name] = build(hint, value[name], inner, kinds=field.metadata.get("kinds"))
     return built
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as JSON values, without what stands at its default: a new optional key moves no hash."""
+    """A dataclass as JSON values without defaults, so that a new optional key changes no hash."""
     if isinstance(value, Choice):
         return {value.name: plain(value.options)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -167,9 +170,9 @@ def plain(value: Any) -> Any:
             if getattr(value, field.name) != _default(field)
         }
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     return value
 
 

@@ -45,21 +45,21 @@ def test_the_projects_own_params_and_papers_are_sound():
     ("changes", "said"),
     [
         ({"scale": "smok"}, "there is no scale 'smok'; did you mean 'smoke'? allowed: paper, reduced, smoke"),
-        ({"pretrain__imagenet_full__epochs": "6"}, "pretrain.imagenet-full.epochs is '6'; int is wanted"),
-        ({"pretrain__imagenet_full__epochs": True}, "pretrain.imagenet-full.epochs is True; int is wanted"),
+        ({"pretrain__imagenet_full__epochs": "6"}, "pretrain.imagenet-full.epochs is '6'; expected int"),
+        ({"pretrain__imagenet_full__epochs": True}, "pretrain.imagenet-full.epochs is True; expected int"),
         (
             {"pretrain__imagenet_full__epochs": -1},
-            "pretrain.imagenet-full.epochs is -1; at least 0 is wanted",
+            "pretrain.imagenet-full.epochs is -1; expected at least 0",
         ),
-        ({"scales__smoke__batch": -1}, "scales.smoke.batch is -1; at least 1 is wanted"),
+        ({"scales__smoke__batch": -1}, "scales.smoke.batch is -1; expected at least 1"),
         (
             {"pretrain__imagenet_full__objective": {"classify": False}},
-            "classify is False; a mapping is wanted",
+            "classify is False; expected a mapping",
         ),
         ({"pretrain__imagenet_full__epoch": 6}, "unknown key 'epoch'; did you mean 'epochs'?"),
         (
             {"pretrain__imagenet_full__optimiser": {"adam": {"lr": "1e-4"}}},
-            "pretrain.imagenet-full.optimiser.adam.lr is '1e-4'; float is wanted (YAML reads 1e-4 as text: write 1.0e-4)",
+            "pretrain.imagenet-full.optimiser.adam.lr is '1e-4'; expected float (YAML reads 1e-4 as text: write 1.0e-4)",
         ),
         (
             {"pretrain__imagenet_full__optimiser": {"adan": {"lr": 1.0}}},
@@ -102,7 +102,7 @@ def test_the_projects_own_params_and_papers_are_sound():
         ({"datasets__cifar10__source": "cifar"}, "source names 'cifar'; did you mean 'cifar10'?"),
         ({"datasets__cifar10__path": "/tmp"}, "'path' goes with 'source: folder'"),
         ({"datasets__cifar10__splits": ["train", "val"]}, "splits names 'val'"),
-        ({"engine__threads": 1.5}, "engine.threads is 1.5; int is wanted"),
+        ({"engine__threads": 1.5}, "engine.threads is 1.5; expected int"),
         ({"pretrain__a/b": {}}, "pretrain.a/b lacks 'objective'"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_slip_in_like_is_named_in_one_line(tmp_path, like, said):
     ("template", "said"),
     [
         ({"epoch": 6}, "templates.mine has the unknown key 'epoch'; did you mean 'epochs'?"),
-        ({"epochs": "6"}, "templates.mine.epochs is '6'; int is wanted"),
+        ({"epochs": "6"}, "templates.mine.epochs is '6'; expected int"),
         ({"like": "smal"}, "templates.mine.like names 'smal'; did you mean 'small'?"),
     ],
 )
@@ -367,8 +367,8 @@ def test_the_schema_takes_params_as_they_are():
 def test_the_schema_describes_a_field_by_its_comment():
     definitions = schema.schema()["definitions"]
     assert definitions["Run"]["properties"]["eps"] == {"type": "number", "description": "BatchNorm's"}
-    assert definitions["AlexNet"]["properties"]["hidden"]["description"] == "its inner-product layers"
-    assert definitions["Data"]["description"] == "Which images of which data set a run learns from."
+    assert definitions["AlexNet"]["properties"]["hidden"]["description"] == "inner-product layers"
+    assert definitions["Data"]["description"] == "The images that a run trains on."
 
 
 @pytest.mark.parametrize(

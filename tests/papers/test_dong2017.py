@@ -248,21 +248,21 @@ def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
 @pytest.mark.parametrize(
     ("stage", "name", "changes", "said"),
     [
-        ("finetune", "4000-random", {"warmup": 1.0}, "'warmup' is for the parts that a run takes over"),
+        ("finetune", "4000-random", {"warmup": 1.0}, "'warmup' freezes transferred parts"),
         ("finetune", "4000-full", {"warmup": 500.0}, "0 to 200, the epochs"),
-        ("finetune", "4000-full", {"corrupted": 0.0}, "a chance, above 0 and up to 1"),
-        ("finetune", "4000-full", {"corruption": None}, "give the run a 'corruption'"),
+        ("finetune", "4000-full", {"corrupted": 0.0}, "a probability, above 0 and up to 1"),
+        ("finetune", "4000-full", {"corruption": None}, "set 'corruption', too"),
         (
             "pretrain",
             "imagenet-context",
             {"corruption": {"pixel_gaussian": {"sigma": [1, 2]}}},
-            "'masked' wants pixels of every image hidden: big_block",
+            "'masked' needs pixels of every image hidden: big_block",
         ),
         (
             "pretrain",
             "wide-adam",
             {"network": {"wide-resnet": {"n": 8, "blocks": 0}}},
-            "blocks is 0; at least 1",
+            "blocks is 0; expected at least 1",
         ),
         (
             "finetune",

@@ -550,14 +550,14 @@ def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"vgg-sae-all__objective__augment__weights": [1.0, 1.0]}, "has 2 numbers; 'all' wants 1 or 5"),
-        ({"vgg-sae-first__objective__augment__weights": [1.0] * 5}, "has 5 numbers; 'first' wants 1"),
+        ({"vgg-sae-all__objective__augment__weights": [1.0, 1.0]}, "has 2 numbers; 'all' needs 1 or 5"),
+        ({"vgg-sae-first__objective__augment__weights": [1.0] * 5}, "has 5 numbers; 'first' needs 1"),
         ({"vgg-sae-first__objective__augment__top": 6}, "top is 6; 1 to 5 are allowed"),
         ({"vgg-sae-all__objective__augment__noise": 0.3}, "noise is for the variant 'ladder'"),
-        ({"vgg__objective": {"classify": {"hidden": [8]}}}, "'vgg' has a head of its own"),
+        ({"vgg__objective": {"classify": {"hidden": [8]}}}, "'vgg' includes its head"),
         ({"vgg__objective": {"denoise": {"shortcuts": "full"}}}, "does not go with the network 'vgg'"),
         ({"alexnet__weights": "a.pth"}, "weights is for the network 'vgg'"),
-        ({"vgg__clip_each": ["encoder"]}, "'clip_each' says whose norms are apart: give the run a 'clip'"),
+        ({"vgg__clip_each": ["encoder"]}, "'clip_each' names parts with separate norms: set 'clip', too"),
         ({"cifar10-pixel__evaluate": ["whole"]}, "'mirrored' goes with 'everywhere' and is for the networks"),
         ({"cifar10-pixel__evaluate": ["uncropped"]}, "'vgg' and 'alexnet' and the objective 'segment'"),
     ],

@@ -75,7 +75,7 @@ def test_what_was_tried_is_found_again_and_the_run_itself_stays(trained_on, line
         ("cifar10-gaussian", "batch", "8", "is not STAGE.RUN"),
         (RUN, "optimiser.adam.rate", "1.0e-3", "has the unknown key 'rate'"),
         (RUN, "optimiser.adam.lr", "1e-3", "(YAML reads 1e-4 as text: write 1.0e-4)"),
-        (RUN, "batch.size", "8", "batch is 64, and has no parts"),
+        (RUN, "batch.size", "8", "batch is 64, not a mapping"),
         (RUN, "batch", "[", "is no value of YAML"),
         (RUN, "data.set", "stl11", "did you mean 'stl10'"),
     ],
@@ -140,7 +140,7 @@ def test_a_tuned_setting_has_a_value_for_each_seed_and_moves_no_other_key(workpl
     assert [each.spec.optimiser.options.lr for each in after] == [1.0e-4, 5.0e-3]
     assert after[0] == before[0]  # 1.0e-4 is what it had
     assert after[1].key != before[1].key
-    with pytest.raises(ValueError, match=r"tuned.optimiser.adam.lr has 2 values; seed 2 lacks one"):
+    with pytest.raises(ValueError, match=r"tuned.optimiser.adam.lr has 2 values, none for seed 2"):
         graph.training("finetune", "stl10-gaussian", 2)
 
 

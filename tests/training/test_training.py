@@ -381,5 +381,5 @@ def test_a_plateau_divides_the_rate_when_the_loss_stops_dropping():
     assert schedule(options, 3, [1.0, 1.0, 1.1]) == pytest.approx(0.1)  # two epochs without a drop
     assert schedule(options, 6, [1.0, 1.0, 1.1, 0.9, 0.8, 0.8]) == pytest.approx(0.1)
     assert schedule(options, 5, [1.0] * 5) == pytest.approx(0.01)
-    with pytest.raises(ValueError, match="plateau.after is 0; at least 1 is wanted"):
+    with pytest.raises(ValueError, match="plateau.after is 0; expected at least 1"):
         build(Plateau, {"after": 0, "factor": 0.1}, "plateau")
