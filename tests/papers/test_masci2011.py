@@ -381,7 +381,10 @@ def test_close_is_confirmed_where_the_whole_interval_lies_within_the_margin(firs
         ({"objective": {"denoise": {"shortcuts": "full"}}}, "does not go with the network 'stack'"),
         ({"network": {"network-2": {"n": 4}}}, "'cae' does not go with the network 'network-2'"),
         ({"network": {"stack": {"maps": [4, 4], "kernels": [3], "pools": [1]}}}, "one entry per layer"),
-        ({"network": {"stack": {"maps": [4], "kernels": [3], "pools": [0]}}}, r"pools\[0\] is 0; expected at least 1"),
+        (
+            {"network": {"stack": {"maps": [4], "kernels": [3], "pools": [0]}}},
+            r"pools\[0\] is 0; expected at least 1",
+        ),
     ],
 )
 def test_a_stack_that_cannot_be_trained_is_refused(workplace, changes, said):
