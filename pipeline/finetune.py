@@ -5,9 +5,9 @@ from pipeline.training.run import train
 from pipeline.work.graph import Graph
 
 
-def finetune(graph: Graph, name: str, seed: int) -> None:
-    train(graph, "finetune", name, seed)
+def finetune(graph: Graph, name: str, *seeds: int) -> None:
+    train(graph, "finetune", name, *seeds)
 
 
 if __name__ == "__main__":
-    run_stage("finetune", finetune)
+    run_stage("finetune", finetune, seeds=True)

@@ -5,9 +5,9 @@ from pipeline.training.run import train
 from pipeline.work.graph import Graph
 
 
-def pretrain(graph: Graph, name: str, seed: int) -> None:
-    train(graph, "pretrain", name, seed)
+def pretrain(graph: Graph, name: str, *seeds: int) -> None:
+    train(graph, "pretrain", name, *seeds)
 
 
 if __name__ == "__main__":
-    run_stage("pretrain", pretrain)
+    run_stage("pretrain", pretrain, seeds=True)

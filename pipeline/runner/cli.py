@@ -14,16 +14,24 @@ from pipeline.system.signals import Stopped
 from pipeline.work.graph import Graph
 
 
-def run_stage(stage: str, work: Callable[[Graph, str, int], Any]) -> None:
-    """`python -m pipeline.<stage> NAME --seed N --scale S`."""
+def run_stage(stage: str, work: Callable[..., Any], *, seeds: bool = False) -> None:
+    """`python -m pipeline.<stage> NAME --seed N --scale S`; with `seeds`, --seed takes several."""
     parser = argparse.ArgumentParser(prog=f"python -m pipeline.{stage}")
     parser.add_argument("name", help="of the run, data set or measurement")
-    parser.add_argument("--seed", type=int, default=0)
+    many = "+" if seeds else 1
+    parser.add_argument(
+        "--seed",
+        type=int,
+        nargs=many,
+        default=[0],
+        metavar="N",
+        help="several train side by side" if seeds else None,
+    )
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
     arguments = parser.parse_args()
 
     def act() -> None:
-        work(Graph(begun(arguments.scale)), arguments.name, arguments.seed)
+        work(Graph(begun(arguments.scale)), arguments.name, *arguments.seed)
 
     sys.exit(exit_code_of(f"{stage} {arguments.name}", act))
 

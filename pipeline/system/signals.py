@@ -5,15 +5,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stop_signals():
-    """A list that is no longer empty once Ctrl-C or SIGTERM came: the loop stops between two steps."""
-    came: list[int] = []
+def stop_signals(came: list[int]):
+    """Append Ctrl-C and SIGTERM to this list: loops stop between two steps once it is not empty."""
     old = {
         number: signal.signal(number, lambda received, frame: came.append(received))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield came
+        yield
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 FOLLOWED = "PIPELINE_FOLLOWED"  # set by a process that delivers the events of its child processes
 
@@ -18,6 +19,20 @@ def follow() -> subprocess.Popen | None:
         return None
     words = [sys.executable, "-m", "pipeline.track", "--follow"]
     return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
+
+
+@contextmanager
+def followed(who: str) -> Iterator[None]:
+    """One follower for all event logs that this process writes at once."""
+    outer, follower = os.environ.get(FOLLOWED), follow()
+    os.environ[FOLLOWED] = f"by {who}"
+    try:
+        yield
+    finally:
+        os.environ.pop(FOLLOWED)
+        if outer is not None:
+            os.environ[FOLLOWED] = outer
+        finish([follower], within=0)
 
 
 def finish(followers: list[subprocess.Popen | None], *, within: float | None = None) -> None:

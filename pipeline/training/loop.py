@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,19 @@ from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 LOGGED = 500  # points on a run's curve
 
 
-def fit(
+def fit(*args: Any, **settings: Any) -> State:
+    """Run `steps` to their end; Ctrl-C and SIGTERM end them after a checkpoint."""
+    stopping: list[int] = []
+    with stop_signals(stopping):
+        running = steps(*args, **settings, stopping=stopping)
+        while True:
+            try:
+                next(running)
+            except StopIteration as end:
+                return end.value
+
+
+def steps(
     model: nn.Module,
     loss_of: Callable[[Batch, torch.Generator], Tensor],
     batches: Batches | Mixed,
@@ -35,9 +47,14 @@ def fit(
     folder: Path,
     engine: Engine,
     device: torch.device,
+    stopping: Sequence[int],
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
-) -> State:
-    """Train for `spec.epochs`; interrupted anywhere, the same call resumes and ends with the same weights."""
+) -> Generator[None, None, State]:
+    """Train for `spec.epochs` and yield after each step, so that a process can alternate between trainings.
+
+    Interrupted anywhere, the same call resumes and ends with the same weights. Once `stopping` is not empty,
+    the next step is the last: it leaves a checkpoint and raises Stopped.
+    """
     for part in spec.freeze:
         getattr(model, part).requires_grad_(False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -62,46 +79,46 @@ def fit(
         if distributed.FIRST:
             save_checkpoint(checkpoint, model, optimiser, state, owner)
 
-    with stop_signals() as stopping:
-        while state.step < total:
-            epoch = state.step // batches.steps
-            if frozen != (parts := frozen_parts(spec, epoch)):
-                freeze(model, frozen := parts)
-            rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
-            rate *= spec.optimiser.options.lr
-            # for layers that draw, such as dropout
-            torch.manual_seed(seed_from(seed, state.step) + distributed.RANK)
-            generator = torch.Generator(device).manual_seed(seed_from(seed, state.step, "corruption"))
-            batch = batches.at(state.step, device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-                loss = loss_of(batch, generator)
-            model.zero_grad(set_to_none=True)
-            loss.backward()
-            share = len(batch.index) / batch.whole
-            loss, stop = distributed.shared(loss.detach(), parameters, share, stop=bool(stopping))
-            if spec.clip is not None:
-                for group in clipped_together(model, spec):
-                    nn.utils.clip_grad_norm_(group, spec.clip)
-            for settings in optimiser.param_groups:  # loading a checkpoint replaces them
-                settings["lr"] = rate
-            optimiser.step()
-            unread.append(loss)
-            state.step += 1
-            ends = state.step % batches.steps == 0
-            late = time.monotonic() - saved > engine.checkpoint_seconds
-            if len(unread) >= read_every or ends or late or stop:
-                _read(unread, state, log, every=max(1, total // LOGGED))
-                if distributed.FIRST:
-                    progress.say(state.step, f"loss {state.pending[-1]:.4g}")
-            if ends:
-                state.losses.append(sum(state.pending) / len(state.pending))
-                state.pending.clear()
-                log(state.step, {"epoch loss": state.losses[-1], "lr": rate, "epoch": len(state.losses)})
-            if late or stop:
-                save()
-                saved = time.monotonic()
-            if stop:
-                raise Stopped
+    while state.step < total:
+        epoch = state.step // batches.steps
+        if frozen != (parts := frozen_parts(spec, epoch)):
+            freeze(model, frozen := parts)
+        rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
+        rate *= spec.optimiser.options.lr
+        # for layers that draw, such as dropout
+        torch.manual_seed(seed_from(seed, state.step) + distributed.RANK)
+        generator = torch.Generator(device).manual_seed(seed_from(seed, state.step, "corruption"))
+        batch = batches.at(state.step, device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            loss = loss_of(batch, generator)
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        share = len(batch.index) / batch.whole
+        loss, stop = distributed.shared(loss.detach(), parameters, share, stop=bool(stopping))
+        if spec.clip is not None:
+            for group in clipped_together(model, spec):
+                nn.utils.clip_grad_norm_(group, spec.clip)
+        for settings in optimiser.param_groups:  # loading a checkpoint replaces them
+            settings["lr"] = rate
+        optimiser.step()
+        unread.append(loss)
+        state.step += 1
+        ends = state.step % batches.steps == 0
+        late = time.monotonic() - saved > engine.checkpoint_seconds
+        if len(unread) >= read_every or ends or late or stop:
+            _read(unread, state, log, every=max(1, total // LOGGED))
+            if distributed.FIRST:
+                progress.say(state.step, f"loss {state.pending[-1]:.4g}")
+        if ends:
+            state.losses.append(sum(state.pending) / len(state.pending))
+            state.pending.clear()
+            log(state.step, {"epoch loss": state.losses[-1], "lr": rate, "epoch": len(state.losses)})
+        if late or stop:
+            save()
+            saved = time.monotonic()
+        if stop:
+            raise Stopped
+        yield
     progress.end()
     if not finite(model.state_dict()):
         raise ValueError(

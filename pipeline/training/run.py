@@ -26,19 +26,32 @@ from pipeline.models.layers import initialise
 from pipeline.objectives import objective_of
 from pipeline.system.files import need_room, write_json
 from pipeline.tracking.events import tracked
+from pipeline.tracking.follower import followed
 from pipeline.tracking.provenance import commit, machine, now
 from pipeline.training.checkpoint import State, load_tensors, reading, save_tensors
-from pipeline.training.loop import fit
+from pipeline.training.loop import steps
+from pipeline.training.turns import Steps, take_turns
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Training
 
 
-def train(graph: Graph, stage: str, name: str, seed: int) -> None:
-    """Train one run with one seed, or resume it; write its weights and then its record at the end."""
-    training, engine = graph.training(stage, name, seed), graph.params.engine
-    prepare(engine.threads)
-    began, device = time.time(), device_at_hand()
+def train(graph: Graph, stage: str, name: str, *seeds: int) -> None:
+    """Train a run, or resume it; several seeds take turns in this process, each as if alone."""
+    if distributed.RANKS > 1 and len(seeds) > 1:
+        raise ValueError("torchrun's processes share one training; give one seed")
+    prepare(graph.params.engine.threads)
+    trainings = [graph.training(stage, name, seed) for seed in dict.fromkeys(seeds)]
+    device, stopping, engine = device_at_hand(), list[int](), graph.params.engine
+    with followed("train") if len(trainings) > 1 else nullcontext():
+        take_turns(
+            {each.seed: _steps(each, engine, device, stopping) for each in trainings}, device, stopping
+        )
+
+
+def _steps(training: Training, engine: Engine, device: torch.device, stopping: list[int]) -> Steps:
+    """Yield when the data are read and after each step; write the weights and then the record at the end."""
+    began = time.time()
     on = device if on_device(engine, device) else None
     images = images_of(training, stream_above_gb=engine.stream_above_gb, on=on)
     manifest = images.manifest
@@ -53,21 +66,25 @@ def train(graph: Graph, stage: str, name: str, seed: int) -> None:
     with distributed.joined(device), log as events:
         state, spec, labelled = State(), training.spec, np.array([], int)
         if spec.epochs:
-            labelled = subset(images, spec.data, seed=seed)
+            labelled = subset(images, spec.data, seed=training.seed)
             batches = batches_of(training, images, labelled)
-            spec = objective.prepare(model, batches, spec, seed=seed, device=device)
-            state = fit(
+            spec = objective.prepare(model, batches, spec, seed=training.seed, device=device)
+            yield
+            state = yield from steps(
                 model,
                 lambda batch, generator: objective.loss(model, batch, spec, generator),
                 batches,
                 spec,
-                seed=seed,
+                seed=training.seed,
                 owner=owner,
                 folder=training.folder,
                 engine=engine,
                 device=device,
+                stopping=stopping,
                 **({"log": events.log} if events else {}),
             )
+        else:
+            yield
         if not distributed.FIRST:
             return
         _write(

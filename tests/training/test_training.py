@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +30,12 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.objectives import OBJECTIVES
+from pipeline.tracking.events import EVENTS, lines_of
 from pipeline.training.checkpoint import save_tensors
 from pipeline.training.loop import fit
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 from pipeline.training.run import beginning, train
+from pipeline.training.turns import take_turns
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 
@@ -107,6 +110,81 @@ def test_a_seed_is_a_run_of_its_own_and_repeats_itself(ready):
     assert same(tensors(ready), one)
     train(Graph(load()), "pretrain", FULL, 1)
     assert not same(tensors(Graph(load()).training("pretrain", FULL, 1)), one)
+
+
+def results_of(seed: int) -> tuple[dict, dict, list]:
+    """The weights of a seed, what its record says of the training, and its logged metrics without times."""
+    training = Graph(load()).training("finetune", "cifar10-gaussian", seed)
+    record = json.loads(training.record.read_text())
+    left_out = ("seconds", "ended")
+    return (
+        tensors(training),
+        {name: value for name, value in record.items() if name not in left_out},
+        [(line["step"], line["metrics"]) for line in lines_of(training.folder / EVENTS) if "step" in line],
+    )
+
+
+@pytest.fixture
+def seeds_alone(workplace):
+    """What three seeds with dropout end in, each trained alone; their files are removed again."""
+    set_params(
+        workplace,
+        engine__checkpoint_seconds=0,
+        scales__smoke__epochs=both(6),
+        **{"finetune__cifar10-gaussian__objective": {"classify": {"hidden": [8], "dropout": 0.5}}},
+    )
+    graph = Graph(load())
+    shard(graph.shards("cifar10"))
+    alone = {}
+    for seed in (0, 1, 2):
+        train(graph, "finetune", "cifar10-gaussian", seed)
+        alone[seed] = results_of(seed)
+        shutil.rmtree(graph.training("finetune", "cifar10-gaussian", seed).folder)
+    return alone
+
+
+def assert_equal(seeds_alone):
+    for seed, (weights, record, events) in seeds_alone.items():
+        together = results_of(seed)
+        assert same(together[0], weights)
+        assert together[1:] == (record, events)
+    assert not same(seeds_alone[0][0], seeds_alone[1][0])
+
+
+def test_seeds_side_by_side_end_as_each_does_alone(workplace, seeds_alone):
+    command(
+        *(sys.executable, "-m", "pipeline.finetune", "cifar10-gaussian", "--seed", "0", "1", "2"),
+        folder=workplace,
+    )
+    assert_equal(seeds_alone)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
+def test_seeds_side_by_side_resume_after_a_kill(workplace, seeds_alone, blow):
+    words = ("pipeline.finetune", "cifar10-gaussian", "--seed", "0", "1", "2")
+    folders = [Graph(load()).training("finetune", "cifar10-gaussian", seed).folder for seed in seeds_alone]
+    process = started(workplace, *words)
+    wait_for_another(folders[-1] / "checkpoint.pt", process)
+    process.send_signal(blow)
+    process.communicate()
+    assert process.returncode == (130 if blow == signal.SIGTERM else -signal.SIGKILL)
+    assert all((folder / "checkpoint.pt").exists() for folder in folders)
+    command(sys.executable, "-m", *words, folder=workplace)
+    assert_equal(seeds_alone)
+
+
+def test_a_seed_that_fails_leaves_the_others_running():
+    def training(steps: int, fails: bool = False) -> Iterator[None]:
+        for _ in range(steps):
+            yield
+        if fails:
+            raise ValueError("the loss is nan at step 2")
+        ended.append(steps)
+
+    ended = []
+    with pytest.raises(ValueError, match=r"^seed 4: the loss is nan at step 2$"):
+        take_turns({3: training(5), 4: training(2, True), 5: training(9)}, torch.device("cpu"), [])
+    assert ended == [5, 9]
 
 
 def test_who_holds_the_images_changes_no_weight(workplace):
