@@ -8,6 +8,7 @@ from pipeline.config.runs import STAGES
 from pipeline.results.rendering import KINDS, renderings
 from pipeline.runner.session import Session
 from pipeline.results.targets import phases, rendered
+from pipeline.summary import files as summarised
 
 RENDERINGS = renderings()  # by file without its ending: results/table6
 # An input of stale renderings alone, newer than any of them; it goes when Snakemake ends.
@@ -88,7 +89,7 @@ for target, files in {
 rule render:
     input:
         rules.all.input,
-        "results/metrics.json",
+        summarised(graph),
         "results/report.html",
 
 
@@ -169,11 +170,11 @@ rule summary:
     input:
         [f"{each}.csv" for each in papers.targets("tables")],
     output:
-        "results/metrics.json",
+        summarised(graph),
     log:
         "results/logs/summary.log",
     shell:
-        "python -m pipeline.summary > {log} 2>&1"
+        f"python -m pipeline.summary --scale {settings.scale} > {{log}} 2>&1"
 
 
 rule report:

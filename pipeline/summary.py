@@ -1,23 +1,86 @@
-"""summary: the means of the tables that are there as one JSON file, for `dvc metrics show` and `diff`."""
+"""summary: small files of numbers for DVC, one for each table, and the learning curves of Table 6."""
 
+import argparse
+import shutil
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.papers import targets
+from pipeline.config.reading import load
+from pipeline.papers import MAIN, called, paper_of, papers, targets
+from pipeline.results.kept import record_of
+from pipeline.results.rendering import Rendering
 from pipeline.runner.cli import exit_code_of
-from pipeline.system.files import RESULTS, read_lines, write_json
+from pipeline.system.files import RESULTS, read_json, read_lines, write_json, write_lines
+from pipeline.work.graph import Graph
+from pipeline.work.identity import Training
+
+METRICS, CURVES = RESULTS / "metrics", RESULTS / "curves"
+TABLE = "table6"  # of the main paper: its cells are metrics of their own, its trainings are plotted
 
 
-def summary() -> None:
-    found: dict[str, Any] = {}
-    for path, (paper, table) in targets().items():
-        for line in read_lines(Path(f"{path}.csv")):
-            if line["mean"]:
-                row = found.setdefault(paper, {}).setdefault(table, {}).setdefault(line["row"], {})
-                row[line["column"]] = float(line["mean"])
-    write_json(RESULTS / "metrics.json", found)
+def files(graph: Graph) -> list[Path]:
+    """What `summary` writes where every table is made."""
+    metrics = [_metrics(*place) for place in targets().values()]
+    return [*metrics, *(_curve(name) for name in _trainings(graph))]
+
+
+def summary(graph: Graph) -> None:
+    for folder in (METRICS, CURVES):
+        shutil.rmtree(folder, ignore_errors=True)
+    for table, (paper, key) in targets().items():
+        if numbers := _numbers(read_lines(Path(f"{table}.csv")), cells=(paper, key) == (MAIN, TABLE)):
+            write_json(_metrics(paper, key), numbers)
+    for name, seeds in _trainings(graph).items():
+        records = [record_of(each.identity, "run.json") for each in seeds]
+        losses = [read_json(each, way_out="")["epoch_losses"] for each in records if each.exists()]
+        means = [statistics.fmean(epoch) for epoch in zip(*losses, strict=True)]
+        if means:
+            lines = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(means, 1)]
+            write_lines(_curve(name), ("epoch", "loss"), lines)
+
+
+def _numbers(lines: list[dict[str, str]], *, cells: bool) -> dict[str, Any]:
+    """How many cells are measured, their mean, and their mean difference from the paper's numbers."""
+    ours = {f"{line['row']}, {line['column']}": float(line["mean"]) for line in lines if line["mean"]}
+    deltas = [float(line["delta"]) for line in lines if line["delta"]]
+    if not ours:
+        return {}
+    means = {"ours": round(statistics.fmean(ours.values()), 4)}
+    if deltas:
+        means["delta"] = round(statistics.fmean(deltas), 4)
+    return {"cells": len(ours), **means, **(ours if cells else {})}
+
+
+def _trainings(graph: Graph) -> dict[str, list[Training]]:
+    """By stage and run, the seeds of the table's trainings and of what they start from."""
+    found: dict[str, dict[str, Training]] = {}
+    if MAIN in papers() and TABLE in paper_of(MAIN).tables:
+        for measurement in Rendering("table", MAIN, TABLE).measurements(graph):
+            for each in measurement.training.lineage:
+                found.setdefault(each.label, {})[each.identity] = each
+    return {
+        name: list(seeds.values())
+        for name, seeds in found.items()
+        if all(each.spec.epochs for each in seeds.values())
+    }
+
+
+def _metrics(paper: str, key: str) -> Path:
+    return METRICS / f"{called(paper, key)}.json"
+
+
+def _curve(name: str) -> Path:
+    return CURVES / f"{name}.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.summary", description=__doc__)
+    parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
+    given = parser.parse_args()
+    sys.exit(exit_code_of("summary", lambda: summary(Graph(load(scale=given.scale)))))
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of("summary", summary))
+    main()

@@ -151,9 +151,11 @@ def keep_only(folder: Path, table: str) -> None:
         file.unlink()
     (papers / "dong2016.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
-    outs = stages["stages"]["render"]["outs"]
-    kept = {f"results/{table}.csv", "results/report.html"}
-    stages["stages"]["render"]["outs"] = [out for out in outs if kept & set(out)]
+    del stages["plots"]
+    render = stages["stages"]["render"]
+    kept = {f"results/{table}.csv", f"results/{table}.md", "results/report.html", "results/curves"}
+    for kind in ("outs", "plots"):
+        render[kind] = [out for out in render[kind] if kept & set(out)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
 
 

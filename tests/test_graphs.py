@@ -10,6 +10,7 @@ import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import command, free_port, keep_only, keep_runs, set_params
@@ -161,6 +162,10 @@ def edited_and_pushed(project: Path, remotes: Iterable[str]) -> bytes:
     assert "Data and pipelines are up to date" in said
     assert weights(project) == first
     assert "table6" in command("dvc", "metrics", "show", folder=project).stdout
+    assert len((project / "dvc.lock").read_text().splitlines()) < 100
+    drawn = command("dvc", "plots", "show", "results/curves", folder=project).stdout.strip()
+    page = Path(urlsplit(drawn).path).read_text()
+    assert "curves/pretrain.imagenet-full.csv" in page
 
     set_lr(project, 3.0e-4)
     assert "lr" in command("dvc", "params", "diff", folder=project).stdout
@@ -185,8 +190,16 @@ def pulled_and_edited(clone: Path, engine: list[str], shown: bytes) -> None:
     pulled = weights(clone)
     assert len(pulled) == 8
     assert (clone / "results" / "table6.csv").read_bytes() == shown
+    assert "up to date" in command("dvc", "status", folder=clone).stdout
+    report = (clone / "results" / "report.html").read_bytes()
+    command("python", "-m", "pipeline.report", folder=clone)
+    assert len((clone / "results" / "report.html").read_bytes()) == len(report)
     set_lr(clone, 7.0e-4)
     command(*engine, folder=clone)
+    if engine[0] == "dvc":
+        changed = command("dvc", "metrics", "diff", folder=clone).stdout
+        assert "Ours full shortcut, PSNR" in changed
+        assert "No shortcut" not in changed
     edited = weights(clone)
     assert made_anew(pulled, edited) == TOUCHED
     runs = " ".join(line["runs"] for line in table(clone)).split()
@@ -276,13 +289,18 @@ def test_imagenet_that_is_not_there_is_asked_for_in_one_line(workplace):
     assert "ILSVRC2012_img_train.tar" in done.stderr
 
 
-def test_dvc_asks_for_every_table_and_the_report(workplace):
+def test_dvc_shares_every_file_that_shows_runs_and_plots_every_figure(workplace):
     import yaml
 
-    from pipeline.papers import targets
+    from pipeline.results.rendering import renderings
 
-    outs = yaml.safe_load((workplace / "dvc.yaml").read_text())["stages"]["render"]["outs"]
-    assert {next(iter(out)) for out in outs} == {
-        "results/report.html",
-        *(f"{path}.csv" for path in targets()),
-    }
+    document = yaml.safe_load((workplace / "dvc.yaml").read_text())
+    render = document["stages"]["render"]
+    outs, plots = ([next(iter(out)) for out in render[kind]] for kind in ("outs", "plots"))
+    shared = {*outs, *plots}
+    files = [file for each in renderings().values() for file in each.files]
+    assert [str(file) for file in files if not shared & {str(file), str(file.parent)}] == []
+    plotted = [*plots, *document["plots"]]
+    assert sorted(plotted) == sorted(
+        ["results/curves", *(str(file) for file in files if file.suffix == ".png")]
+    )

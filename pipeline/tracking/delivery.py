@@ -11,6 +11,7 @@ from pipeline.tracking.events import EVENTS
 from pipeline.tracking.store import Store, connect, masked, pending, uri
 
 LOOK_SECONDS = 2.0
+MANY = 50  # pending event logs of which a delivery says how many they are, as after `dvc pull`
 PATIENCE = 10.0  # seconds with a failing store, after the last run has ended
 
 
@@ -37,6 +38,7 @@ def deliver(*, until: threading.Event, patience: float) -> None:
             looking = time.time()
             if store is None and (not memory.trusted or any(pending(memory.known))):
                 store = Store(connect())
+                _announce(sum(1 for _ in pending(store.read)))
             if store is not None:
                 store.deliver(last=last)
             looked.touch()
@@ -53,6 +55,11 @@ def deliver(*, until: threading.Event, patience: float) -> None:
         until.wait(LOOK_SECONDS)
         if last:
             time.sleep(0.2)
+
+
+def _announce(logs: int) -> None:
+    if logs > MANY:
+        print(f"delivering {logs} runs to MLflow at {masked(uri())}", file=sys.stderr)
 
 
 def _undelivered(fault: str) -> ValueError:

@@ -14,6 +14,7 @@ from pipeline.papers import Cell, Table
 from pipeline.results.rendering import Rendering
 from pipeline.results.tables import COLUMNS, line, table
 from pipeline.summary import summary
+from pipeline.system.files import write_json
 from pipeline.work.graph import Graph
 
 VALUES = {"psnr": 20.0, "map": 30.0, "error": 40.0}
@@ -124,10 +125,26 @@ def test_the_summary_has_the_means_of_the_tables_that_are_there(workplace):
     graph = Graph(load())
     fill(graph)
     table(graph, "table6")
-    summary()
-    rows = json.loads((workplace / "results" / "metrics.json").read_text())["dong2016"]["table6"]
-    assert rows["No shortcut"] == {"PSNR": 20.0, "mAP": 30.0}
-    assert len(rows) == 3
+    summary(graph)
+    (file,) = (workplace / "results" / "metrics").rglob("*.json")
+    rows = json.loads(file.read_text())
+    assert file.name == "table6.json"
+    assert (rows["No shortcut, PSNR"], rows["No shortcut, mAP"], rows["cells"], rows["ours"]) == (
+        20,
+        30,
+        6,
+        25,
+    )
+    assert rows["delta"] == pytest.approx(25 - (22.19 + 68.94 + 23.5 + 69.38 + 23.87 + 71.25) / 6, abs=1e-3)
+
+
+def test_the_summary_has_the_mean_loss_of_each_epoch(workplace):
+    graph = Graph(load())
+    (training,) = graph.trainings("pretrain", "imagenet-full")
+    write_json(training.record, {"epoch_losses": [3.0, 1.0]})
+    summary(graph)
+    (file,) = (workplace / "results" / "curves").glob("*")
+    assert (file.name, file.read_text()) == ("pretrain.imagenet-full.csv", "epoch,loss\n1,3.0\n2,1.0\n")
 
 
 def test_a_missing_result_says_what_makes_it(workplace):
