@@ -109,7 +109,8 @@ def from_mlflow(graph: Graph) -> Read:
                 f"MLflow has no finished run {measurement.identity}; {MAKE} {measurement.metrics}"
             )
         run = runs[measurement.identity]
-        return {"metrics": run.metrics, "commit": run.tags["commit"]}
+        metrics = {name: value for name, value in run.metrics.items() if not name.startswith("system/")}
+        return {"metrics": metrics, "commit": run.tags["commit"]}
 
     return read
 

@@ -11,6 +11,7 @@ from typing import Any
 from filelock import lock_descriptor
 
 from pipeline.tracking.follower import follow
+from pipeline.tracking.system_metrics import sampled
 from pipeline.work.identity import Measurement, Training
 
 EVENTS = "events.jsonl"
@@ -27,9 +28,11 @@ class Events:
         if lines and lines[-1].get("end") != "FINISHED":  # it was interrupted: continue its log
             self.last = max((line["step"] for line in lines if "step" in line), default=-1)
             self._file.truncate(sum(len(_written(line)) for line in lines))
+            self.began = lines[0]["time"]
         else:
             self._file.truncate(0)
-            self._append({"begin": header, "time": _now()})
+            self.began = _now()
+            self._append({"begin": header, "time": self.began})
 
     def _lock(self) -> None:
         """Allow one process per run: killing Snakemake alone leaves its jobs alive."""
@@ -41,6 +44,11 @@ class Events:
         """Log each step once, even if a resumed run repeats it."""
         if step > self.last:
             self._append({"step": step, "metrics": metrics, "time": _now()})
+
+    def log_system(self, metrics: dict[str, float]) -> None:
+        """Log what the machine does, by the second since the run first began."""
+        now = _now()
+        self._append({"system": metrics, "second": (now - self.began) // 1000, "time": now})
 
     def end(self, status: str, files: list[Path]) -> None:
         with self._file:
@@ -85,10 +93,16 @@ def tracked(
 
     training = work if isinstance(work, Training) else work.training
     label = work.label if isinstance(work, Training) else work.name
+    parent = training.start if isinstance(work, Training) else training
+    protocol = {} if isinstance(work, Training) else flat(plain(work.spec), "protocol")
     header = {
         "stage": work.stage if isinstance(work, Training) else "evaluate",
         "identity": work.identity,
-        "params": flat(plain(work.spec)),
+        "parent": parent.identity if parent else None,
+        "manifest": str(work.shards.manifest),
+        "split": manifest.split,
+        "images": manifest.count,
+        "params": flat(plain(training.spec)) | protocol,
         "tags": {
             "run": label,
             "seed": str(training.seed),
@@ -104,7 +118,8 @@ def tracked(
     events = Events(work.folder / EVENTS, header)
     follower = follow()
     try:
-        yield events
+        with sampled(events.log_system):
+            yield events
     except BaseException as error:
         with suppress(OSError):  # a full disk is reported by the error itself
             events.end("FAILED" if isinstance(error, Exception) else "KILLED", [])

@@ -4,20 +4,32 @@ A run appends its events to `events.jsonl` in its folder and never waits for MLf
 follower, reads these event logs and delivers new lines; the next follower delivers what is still pending.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.runs import STAGES
 from pipeline.system.files import RESULTS, write_whole
 from pipeline.tracking.delivered import EXPERIMENT, Delivered, State, event_logs
 from pipeline.tracking.events import EVENTS, lines_of
+from pipeline.tracking.shown import (
+    NOTE,
+    PARENT,
+    PICTURES,
+    dataset_of,
+    note_of,
+    owner_of,
+    tags_of,
+    view_of_scale,
+    views,
+)
 
 STORE = "sqlite:///mlflow.db"
+ARTIFACTS = "mlruns"  # of a store that is a file, beside it
 DATABASES = ("postgresql", "mysql", "mssql")  # MLflow's servers; an address may add a driver: mysql+pymysql
-BATCH = 500  # metrics per call; a store accepts at most 1,000
+BATCH = 900  # metrics per call; a store accepts at most 1,000 metrics, parameters and tags together
 REMEMBERED = 50  # event logs per update of the store's digest; after a kill these are delivered again
 
 
@@ -31,6 +43,7 @@ class Store:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.experiments: dict[str, str] = {}
+        self.tags: dict[str, dict[str, str]] = {}  # of each experiment
         self.runs: dict[str, tuple[str, int]] = {}  # the MLflow run of an event log, and its start
         self.lines: dict[str, int] = {}  # the number of its lines that are delivered
         self.memory = Delivered(masked(uri()))
@@ -80,36 +93,41 @@ class Store:
 
     def _deliver(self, log: str, lines: list[dict[str, Any]]) -> None:
         """Deliver new lines. A repeated metric is not stored twice, since its time comes from the file."""
-        from mlflow.entities import Metric
-
         if not lines:
             return
         run_id = self._run(log, lines[0])
         if run_id is None:
             return
-        metrics = [
-            Metric(name, value, line["time"], line["metrics"].get("epoch", line["step"]))
-            for line in lines[self.lines.get(log, 0) :]
-            if "metrics" in line
-            for name, value in line["metrics"].items()
-            if name != "epoch"  # the step of the line's other metrics
-        ]
-        for first in range(0, len(metrics), BATCH):
-            self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+        params = {} if self.lines[log] else lines[0]["begin"]["params"]
+        self._log(run_id, metrics=list(metrics_of(lines[self.lines[log] :])), params=params)
         self.lines[log] = len(lines)
         if "end" in lines[-1]:
-            for file in lines[-1]["files"]:
-                if Path(file).exists():
-                    self.client.log_artifact(run_id, file)
+            files = [Path(file) for file in lines[-1]["files"] if Path(file).exists()]
+            for file in files:
+                self.client.log_artifact(run_id, str(file))
+            if PICTURES in [file.name for file in files]:
+                note = note_of(lines[0]["begin"], experiments=self._stages(), pictures_of=run_id)
+                self.client.set_tag(run_id, NOTE, note)
             self.client.set_terminated(run_id, lines[-1]["end"], lines[-1]["time"])
+
+    def _log(self, run_id: str, *, metrics: list[Any], params: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        shown = [Param(name, value[:6000]) for name, value in params.items()]
+        for first in range(0, max(len(metrics), bool(shown)), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[first : first + BATCH], params=shown)
+            shown = []
 
     def _run(self, log: str, begin: dict[str, Any]) -> str | None:
         """The MLflow run of an event log; MLflow runs of earlier logs of the same run are deleted."""
+        from mlflow.entities import RunTag
+
         header, began = begin["begin"], begin["time"]
         if self.runs.get(log, ("", 0))[1] == began:
             return self.runs[log][0]
         experiment = self._experiment(header["stage"])
-        run_id = ""
+        self._tag(experiment, view_of_scale(header["tags"]["scale"]))
+        run_id, replaced = "", []
         for old in self.client.search_runs([experiment], f"tags.identity = '{header['identity']}'"):
             if old.info.start_time == began:
                 run_id = old.info.run_id
@@ -117,66 +135,72 @@ class Store:
                 return None
             else:
                 self.client.delete_run(old.info.run_id)
+                replaced.append(old.info.run_id)
+        tags = tags_of(header) | {NOTE: note_of(header, experiments=self._stages())}
+        if parent := self._parent(header.get("parent")):
+            tags[PARENT] = parent
         if not run_id:
-            run_id = self._begin(experiment, header, began)
-        elif self.client.get_run(run_id).info.status != "FINISHED":
-            self.client.update_run(run_id, "RUNNING")
-            self._log_params(run_id, header)
+            user = {"mlflow.user": owner_of(RESULTS / "runs" / log / EVENTS)}
+            run_id = self.client.create_run(experiment, start_time=began, tags=tags | user).info.run_id
+        else:  # a kill may have interrupted its creation
+            if self.client.get_run(run_id).info.status != "FINISHED":
+                self.client.update_run(run_id, "RUNNING")
+            self.client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+        self.client.log_inputs(run_id, [dataset_of(header)])
+        self._adopt(replaced, run_id)
         self.runs[log], self.lines[log] = (run_id, began), 0
         return run_id
 
-    def _begin(self, experiment: str, header: dict[str, Any], began: int) -> str:
-        name = header["identity"].split("/", 2)[2]
-        tags = {**header["tags"], "identity": header["identity"], "mlflow.runName": name}
-        run_id = self.client.create_run(experiment, start_time=began, tags=tags).info.run_id
-        self._log_params(run_id, header)
-        return run_id
+    def _parent(self, identity: str | None) -> str | None:
+        """The MLflow run that this one starts from or measures, delivered first where its log is here."""
+        if identity is None:
+            return None
+        if identity in self.runs:
+            return self.runs[identity][0]
+        if lines := lines_of(RESULTS / "runs" / identity / EVENTS):
+            return self._run(identity, lines[0])
+        experiment = self._experiment(identity.split("/")[1])
+        found = self.client.search_runs([experiment], f"tags.identity = '{identity}'", max_results=1)
+        return found[0].info.run_id if found else None
 
-    def _log_params(self, run_id: str, header: dict[str, Any]) -> None:
-        """Log parameters, also of an existing MLflow run: a kill may have interrupted its creation."""
-        from mlflow.entities import Param
+    def _adopt(self, replaced: list[str], run_id: str) -> None:
+        """Link the children of replaced MLflow runs to the run that replaces them."""
+        for old in replaced:
+            for child in self.client.search_runs([*self._stages().values()], f"tags.`{PARENT}` = '{old}'"):
+                self.client.set_tag(child.info.run_id, PARENT, run_id)
 
-        params = [Param(name, value[:6000]) for name, value in header["params"].items()]
-        self.client.log_batch(run_id, params=params)
+    def _stages(self) -> dict[str, str]:
+        return {stage: self._experiment(stage) for stage in (*STAGES, EXPERIMENT)}
 
     def _experiment(self, name: str) -> str:
         if name not in self.experiments:
             experiment = self.client.get_experiment_by_name(name)
             number = experiment.experiment_id if experiment else self.client.create_experiment(name)
-            tags = {"mlflow.experimentKind": "custom_model_development"}  # chooses the UI's layout
-            if name == "evaluate":
-                tags |= views()
-            for tag, value in tags.items():
-                if not experiment or experiment.tags.get(tag) != value:
-                    self.client.set_experiment_tag(number, tag, value)
+            self.tags[number] = dict(experiment.tags) if experiment else {}
+            self._tag(number, {"mlflow.experimentKind": "custom_model_development"})
+            if name == EXPERIMENT:
+                self._tag(number, views())
             self.experiments[name] = number
         return self.experiments[name]
 
+    def _tag(self, experiment: str, tags: dict[str, str]) -> None:
+        for tag, value in tags.items():
+            if self.tags[experiment].get(tag) != value:
+                self.client.set_experiment_tag(experiment, tag, value)
+                self.tags[experiment][tag] = value
 
-def views() -> dict[str, str]:
-    """A saved view (menu "Views" of the UI) of each table, with the table's runs in the order of its rows."""
-    from pipeline.papers import numbered, papers
 
-    tags = {}
-    for paper, facts in papers().items():
-        for table, layout in facts.tables.items():
-            place = f"tags.`{paper}/{table}`"
-            metrics = dict.fromkeys(
-                f"metrics.`{cell.metric}`" for _, _, cell in layout.cells() if cell.metric
-            )
-            state = {
-                "searchFilter": f"{place} LIKE '%'",
-                "orderByKey": place,
-                "orderByAsc": True,
-                "startTime": "ALL",
-                "lifecycleFilter": "Active",
-                "datasetsFilter": [],
-                "modelVersionFilter": "All Runs",
-                "selectedColumns": [place, *metrics, "tags.`scale`"],
-            }
-            view = {"name": f"{paper}, {numbered(table)}", "createdAt": 0, "state": json.dumps(state)}
-            tags[f"mlflow.sharedViewState.{paper}-{table}"] = json.dumps(view)
-    return tags
+def metrics_of(lines: list[dict[str, Any]]) -> Iterator[Any]:
+    """Losses by step or epoch; what the machine did, by the second."""
+    from mlflow.entities import Metric
+
+    for line in lines:
+        step = line.get("metrics", {}).get("epoch", line.get("step"))
+        for name, value in line.get("metrics", {}).items():
+            if name != "epoch":  # the step of the line's other metrics
+                yield Metric(name, value, line["time"], step)
+        for name, value in line.get("system", {}).items():
+            yield Metric(f"system/{name}", value, line["time"], line["second"])
 
 
 def uri() -> str:
@@ -211,4 +235,8 @@ def connect() -> Any:
         from sqlalchemy import create_engine
 
         create_engine(uri()).connect().close()
-    return MlflowClient(uri())
+    client = MlflowClient(uri())
+    if uri().startswith("sqlite:///"):
+        # Relative, so that the store can be moved; MLflow itself would write absolute artefact locations.
+        client._tracking_client.store.artifact_root_uri = ARTIFACTS
+    return client

@@ -15,11 +15,12 @@ from conftest import command, free_port
 from pipeline.config.reading import load
 from pipeline.papers import places
 from pipeline.system.locks import hold
-from pipeline.tracking import events
+from pipeline.tracking import events, system_metrics
 from pipeline.tracking.delivered import Delivered, file_of
 from pipeline.tracking.delivery import waits
 from pipeline.tracking.events import EVENTS, Events
-from pipeline.tracking.store import STORE, Store, connect, masked, uri, views
+from pipeline.tracking.shown import NOTE, PARENT, views
+from pipeline.tracking.store import STORE, Store, connect, masked, uri
 from pipeline.work.graph import Graph
 
 SECRET = "mysql://reader:hunter2@db.example.org/runs"
@@ -32,14 +33,24 @@ def store(workplace, monkeypatch):
     return Store(connect())
 
 
-def tell(graph, *, metrics, end="FINISHED", seed=0):
+MANIFEST = SimpleNamespace(sha256="abc" * 21 + "d", split="train", count=48)
+
+
+def tell(graph, *, metrics, end="FINISHED", seed=0, run="pretrain.imagenet-full"):
     """The event log of a training that may not have ended."""
-    training = graph.training("pretrain", "imagenet-full", seed)
+    training = graph.training(*run.split("."), seed)
     header = {
-        "stage": "pretrain",
+        "stage": training.stage,
         "identity": training.identity,
+        "parent": training.start.identity if training.start else None,
         "params": {"optimiser.adam.lr": "0.0001"},
-        "tags": {"run": training.label, "scale": "smoke"},
+        "tags": {
+            "run": training.label,
+            "scale": "smoke",
+            "commit": "0123456789ab+",
+            "dataset": "procedural",
+            "data_sha256": MANIFEST.sha256,
+        },
     }
     events = Events(training.folder / EVENTS, header)
     for step, value in metrics.items():
@@ -65,7 +76,8 @@ def test_a_finished_run_is_there_once_with_its_params_tags_and_curve(store):
         store.deliver()
     (run,) = stored(store)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == f"imagenet-full/0-{training.key}"
+    assert run.info.run_name == "imagenet-full 0"
+    assert run.data.tags["identity"] == training.identity
     assert run.data.params == {"optimiser.adam.lr": "0.0001"}
     assert run.data.tags["run"] == "pretrain.imagenet-full"
     assert history(store, run) == [(1, 0.5), (2, 0.25)]
@@ -91,6 +103,91 @@ def test_a_run_made_anew_takes_the_place_of_the_old_one(store):
     store.deliver()
     (run,) = stored(store)
     assert history(store, run) == [(1, 0.7)]
+
+
+def test_a_run_says_its_source_its_data_and_its_place_in_the_paper_as_mlflow_expects(store):
+    training = tell(Graph(load()), metrics={1: 0.5})
+    store.deliver()
+    (run,) = stored(store)
+    tags = run.data.tags
+    assert (tags["mlflow.source.git.commit"], tags["mlflow.source.git.dirty"]) == ("0123456789ab", "True")
+    assert tags["mlflow.source.name"] == "smoke pretrain"
+    assert tags["mlflow.user"] == (training.folder / EVENTS).owner()
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("procedural", MANIFEST.sha256[:8])
+    assert [(each.key, each.value) for each in data.tags] == [("mlflow.data.context", "train")]
+    assert f"snakemake --cores all {training.weights} --config scale=smoke" in tags[NOTE]
+    shown = store.client.get_experiment_by_name("pretrain").tags
+    assert "tags.scale = 'smoke'" in json.loads(shown["mlflow.sharedViewState.scale-smoke"])["state"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_run_links_to_the_one_it_starts_from_also_to_one_that_is_made_again(store, later):
+    graph, run = Graph(load()), "finetune.cifar10-ours"
+    parent = graph.training(*run.split("."), 0).start
+    tell(graph, metrics={1: 0.5}, run=run)
+    tell(graph, metrics={1: 0.5}, run=parent.label)  # its log comes later in the order of names
+    store.deliver()
+    if later:
+        time.sleep(0.01)
+        tell(graph, metrics={1: 0.7}, run=parent.label)
+        store.deliver()
+    (child,) = store.client.search_runs([store.client.get_experiment_by_name("finetune").experiment_id])
+    (start,) = stored(store)
+    assert child.data.tags[PARENT] == start.info.run_id
+    assert history(store, start) == [(1, 0.7 if later else 0.5)]
+
+
+def test_a_measurement_has_its_trainings_parameters_beside_its_protocols(workplace):
+    measurement = Graph(load()).measurement("finetune.cifar10-ours.centre", 0)
+    with events.tracked(measurement, MANIFEST, commit="0123", files=[]):
+        pass
+    begin = json.loads((measurement.folder / EVENTS).read_text().splitlines()[0])["begin"]
+    assert begin["parent"] == measurement.training.identity
+    assert begin["params"]["protocol.split"] == "test"
+    assert begin["params"]["optimiser.adam.lr"] == str(measurement.training.spec.optimiser.options.lr)
+
+
+def test_what_the_machine_does_is_sampled_beside_the_run_and_shown_as_system_metrics(store, monkeypatch):
+    monkeypatch.setattr(system_metrics, "EVERY", 0.05)
+    training = Graph(load()).training("pretrain", "imagenet-full", 0)
+    with events.tracked(training, MANIFEST, commit="0123", files=[]) as log:
+        log.log(1, {"loss": 0.5})
+        time.sleep(1.0)
+    store.deliver()
+    (run,) = stored(store)
+    assert run.data.metrics["system/process_memory_megabytes"] > 10
+    assert 0 <= run.data.metrics["system/cpu_utilization_percentage"] <= 100
+    assert history(store, run) == [(1, 0.5)]
+
+
+def test_nvidia_smi_is_read_by_card_and_what_a_card_lacks_is_left_out():
+    assert system_metrics.read_gpus("93, 40960, 310.52\n0, 12, [N/A]\n") == {
+        "gpu_0_utilization_percentage": 93,
+        "gpu_0_memory_usage_megabytes": 40960,
+        "gpu_0_power_usage_watts": 310.52,
+        "gpu_1_utilization_percentage": 0,
+        "gpu_1_memory_usage_megabytes": 12,
+    }
+
+
+def test_a_store_that_is_moved_keeps_its_artefacts(tracked, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    training = tell(Graph(load()), metrics={1: 0.5}, end=None)
+    file = training.folder / "run.json"
+    file.write_text("{}")
+    Events(training.folder / EVENTS, {}).end("FINISHED", [file])
+    command(sys.executable, "-m", "pipeline.track", folder=tracked)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for part in ("mlflow.db", "mlruns"):
+        shutil.move(tracked / part, moved / part)
+    monkeypatch.chdir(moved)
+    client = MlflowClient("sqlite:///mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("pretrain").experiment_id])
+    assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["run.json"]
+    assert Path(client.download_artifacts(run.info.run_id, "run.json")).read_text() == "{}"
 
 
 def curves(store):
@@ -269,7 +366,7 @@ def test_a_following_process_ends_with_the_one_that_it_follows(tracked):
 def test_a_runs_tags_name_the_tables_that_show_it(workplace):
     graph = Graph(load())
     training = graph.training("finetune", "voc2007-imagenet-full", 0)
-    with events.tracked(training, SimpleNamespace(sha256="abc"), commit="0123", files=[]):
+    with events.tracked(training, MANIFEST, commit="0123", files=[]):
         pass
     begin = json.loads((training.folder / EVENTS).read_text().splitlines()[0])["begin"]
     assert begin["tags"]["paper"] == "dong2016"
