@@ -7,7 +7,7 @@ CORES ?= all
 
 unexport PYTHONDONTWRITEBYTECODE  # a graph is many short processes: what they import is compiled once, not by each
 
-.PHONY: env test tests quick torture golden bench cluster-test lint
+.PHONY: env test tests quick torture golden bench cluster-test lint release
 env: $(READY)
 
 $(UV):
@@ -40,6 +40,10 @@ torture: $(READY)
 golden: $(READY)
 	$(RUN) PYTHONPATH=.:tests python -m golden --renew
 
+# results/release/: tables, records, encoders, environment and checksums, for an archive with a DOI.
+release: $(READY)
+	@$(RUN) python -m pipeline.release
+
 bench: $(READY)
 	$(RUN) python -m benchmarks
 
@@ -63,7 +67,7 @@ results/report.html: $(READY) FORCE  # of what is there; snakemake's own target 
 	@$(RUN) python -m pipeline.report
 
 results/%: $(READY) FORCE
-	@$(RUN) snakemake --cores $(CORES) $@
-	@case $@ in *.csv) cat $(@:.csv=.md);; esac
+	@begun=$$(mktemp); trap 'rm "$$begun"' EXIT; $(RUN) snakemake --cores $(CORES) $@ || exit; \
+	case $@ in *.csv) [ $@ -nt "$$begun" ] || cat $(@:.csv=.md);; esac  # a new table was printed as it was made
 
 FORCE:

@@ -84,7 +84,13 @@ TOUCHED = {"pretrain/imagenet-full", "finetune/voc2007-imagenet-full"}
 
 
 def test_snakemake_makes_the_table_and_an_edit_reruns_what_it_touches(project):
-    snakemake(project)
+    said = snakemake(project).splitlines()
+    started = [line for line in said if " of 15 done; " in line]
+    assert len(started) == 15
+    assert all(Path(project, line.rpartition("(")[2].rstrip(")")).exists() for line in started)
+    assert "15 of 15 done" in said
+    assert len([line for line in said if line.startswith("| No shortcut")]) == 1
+    assert len(said) < 75
     first, shown = weights(project), (project / "results" / "table6.csv").read_bytes()
     assert len(first) == 6
     assert [line["state"] for line in table(project)] == ["measured"] * 6

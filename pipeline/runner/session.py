@@ -14,6 +14,7 @@ from pipeline import papers
 from pipeline.config.reading import load
 from pipeline.config.typed import nearest
 from pipeline.runner import worker
+from pipeline.runner.lines import print_job_lines
 from pipeline.system.files import RESULTS
 from pipeline.system.locks import hold, holder
 from pipeline.tracking.delivery import waits
@@ -36,6 +37,7 @@ class Session:
 
     def begin(self) -> None:
         self.lock = alone()
+        print_job_lines(self.workflow)
         if self.workflow.local_exec:  # jobs on other machines cannot be forks of a process here
             self.beside.append(worker.start())
             # Under a limit on submissions each scheduling round starts a timer for another one, so that
