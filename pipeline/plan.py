@@ -21,6 +21,7 @@ from pipeline.results.rendering import renderings
 from pipeline.results.tables import grid
 from pipeline.runner.cli import exit_code_of
 from pipeline.system import progress
+from pipeline.system.files import RESULTS, read_json
 from pipeline.system.progress import lasting
 from pipeline.work.graph import Graph
 
@@ -96,6 +97,16 @@ def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
     return found
 
 
+def recorded_memory(scale: str) -> dict[str, int]:
+    """The greatest peak, on the host and on a GPU, of the trainings of this scale that were made here."""
+    peaks: dict[str, int] = {}
+    for file in (RESULTS / "runs" / scale).glob("*/*/*/run.json"):
+        record = read_json(file, way_out="")
+        for place, peak in record.get("peak_memory", {}).items():
+            peaks[place] = max(peak, peaks.get(place, 0))
+    return peaks
+
+
 def undecidable(graph: Graph, left: Iterable[Job]) -> dict[str, list[str]]:
     """By paper, the claims on the runs to measure that the scale's repeats cannot decide."""
     measured = {job.name for job in left if job.stage == "evaluate"}
@@ -136,6 +147,7 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
         "gpu_seconds": {name: sum(on(job, rate) for job in left) for name, rate in GPUS.items()},
         "other_seconds": sum(job.seconds for job in left if not job.flops),
         "disk": sum(job.disk for job in left),
+        "peak_memory": recorded_memory(params.scale),
         "download": sum(each["bytes"] for each in data if each["from"]),
         "data": data,
         "missing": [each for each in data if not each["from"]],
@@ -189,6 +201,9 @@ def shown(planned: dict[str, Any]) -> str:
         + f"; beside it {lasting(planned['other_seconds'])} of what no GPU shortens.",
         f"Disk: {size(planned['disk']) or 'none'}. To download: {size(planned['download']) or 'nothing'}.",
     ]
+    if peaks := planned["peak_memory"]:
+        said = ", ".join(f"{size(peak)} of {place} memory" for place, peak in peaks.items())
+        lines.append(f"Trainings made here at this scale took at most {said}.")
     for paper, names in planned["undecidable"].items():
         every = len(names) == len(papers.papers()[paper].claims)
         lines.append(

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import resource
+import sys
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -28,6 +30,13 @@ def device_at_hand() -> torch.device:
         )
     torch.cuda.set_device(number)  # or every process would open a context on the first GPU as well
     return torch.device("cuda", number)
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Bytes that this process took at most, on the host and on its GPU."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    return peak | ({"gpu": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {})
 
 
 def untaken(names: list[str]) -> int:

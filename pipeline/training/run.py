@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.compute import distributed
-from pipeline.compute.device import device_at_hand, prepare
+from pipeline.compute.device import device_at_hand, peak_memory, prepare
 from pipeline.compute.engine import compiles, on_device, precision
 from pipeline.compute.seeds import seed_from
 from pipeline.compute.winograd import taken_over
@@ -193,6 +193,7 @@ def _write(
             "precision": precision(engine, device),
             "compiled": compiles(engine, device, training.spec, state.step),
             "convolution": "winograd" if taken_over(model) else "torch",
+            "peak_memory": peak_memory(device),
             "images_on": "device" if on_device(engine, device) else "host",
             "machine": machine(device),
         },

@@ -15,6 +15,7 @@ from pipeline.models.dong import AutoEncoder, Classifier, Encoder, network_2
 from pipeline.models.layer_costs import count
 from pipeline.planning import cost
 from pipeline.planning.cost import Job, longest
+from pipeline.system.files import write_json
 from pipeline.work.graph import Graph
 
 PLANNED = {
@@ -31,7 +32,22 @@ PLANNED = {
     "download": 0,
     "data": [],
     "undecidable": {},
+    "peak_memory": {},
 }
+
+
+def test_a_plan_says_how_much_memory_trainings_took_here(workplace):
+    for run, peaks in (
+        ("one", {"host": 2 * 10**9}),
+        ("two", {"host": 10**9, "gpu": 3 * 10**9}),
+        ("old", None),
+    ):
+        record = workplace / "results" / "runs" / "paper" / "pretrain" / run / "0-0" / "run.json"
+        write_json(record, {} if peaks is None else {"peak_memory": peaks})
+    peaks = plan.recorded_memory("paper")
+    assert peaks == {"host": 2 * 10**9, "gpu": 3 * 10**9}
+    said = plan.shown({**PLANNED, "peak_memory": peaks})
+    assert "took at most 2 GB of host memory, 3 GB of gpu memory" in said
 
 
 def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch):

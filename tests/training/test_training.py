@@ -99,6 +99,7 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(workplace, ready, bl
     command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace)
     assert same(tensors(ready), broken)
     assert json.loads(ready.record.read_text())["epoch_losses"] == record["epoch_losses"]
+    assert 100e6 < record["peak_memory"]["host"] < 20e9  # torch alone takes 200 MB
 
 
 def test_a_seed_is_a_run_of_its_own_and_repeats_itself(ready):
