@@ -22,6 +22,7 @@ STAGES = {
     "schema": "what params.yaml may say, as a JSON Schema for editors",
     "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
     "report": "all that was made so far as one page, and how the rest is made",
+    "release": "all that an archive with a DOI holds, as one file with checksums",
     "keep": "a table with its claims, records and encoders in results/reference/",
     "compare": "whether your own rerun lies in the band of the kept runs",
     "reuse": "what is kept is put where the graph looks for it, and not made again",
