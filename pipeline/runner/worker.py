@@ -132,9 +132,9 @@ class Server:
             self.selector.close()
             for open_socket in (self.listener, *self.forks.values()):
                 open_socket.close()
-            for passed, descriptor in zip(streams, (0, 1, 2), strict=True):
-                os.dup2(passed, descriptor)
-                os.close(passed)
+            for received, standard in zip(streams, (0, 1, 2), strict=True):
+                os.dup2(received, standard)
+                os.close(received)
             os.environ.clear()
             os.environ.update(request["environment"], **{COMPILED: self.kept})
             code = execute(request["stage"], request["words"])
