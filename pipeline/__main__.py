@@ -1,4 +1,4 @@
-"""python -m pipeline: the stages, the papers, and what can be asked for."""
+"""python -m pipeline: list the stages, papers and targets, or run a stage."""
 
 import runpy
 import sys
@@ -12,23 +12,23 @@ STAGES = {
     "pictures": "a data set's images as files, a folder a class",
     "pretrain": "features from images without labels",
     "finetune": "a task from labels, beginning with a pre-training's weights",
-    "balance": "the loss weights of decoding pathways that training images balance",
-    "search": "a setting that a paper does not say, tried on images kept from training",
-    "evaluate": "what a trained run is worth; alone opens test splits",
+    "balance": "loss weights of decoding pathways, balanced on training images",
+    "search": "values of a setting that a paper does not give, compared on held-out training images",
+    "evaluate": "metrics of a trained run; the only stage that opens test splits",
     "table": "the paper's numbers and ours, side by side",
     "figure": "the paper's figures from our measurements",
-    "claims": "what the paper says that they show: confirmed, refuted, undecided",
+    "claims": "the paper's conclusions: confirmed, refuted, undecided",
     "show": "each value of a run, its line of params.yaml, and what a scale makes of it",
     "schema": "what params.yaml may say, as a JSON Schema for editors",
-    "plan": "what a target still takes: hours here and on GPUs, disk, downloads, missing data",
-    "report": "all that was made so far as one page, and how the rest is made",
+    "plan": "what a target still costs: hours here and on GPUs, disk, downloads, missing data",
+    "report": "all results as one page, with the commands that make what is missing",
     "release": "all that an archive with a DOI holds, as one file with checksums",
-    "keep": "a table with its claims, records and encoders in results/reference/",
-    "compare": "whether your own rerun lies in the band of the kept runs",
-    "reuse": "what is kept is put where the graph looks for it, and not made again",
-    "clean": "what no run of params.yaml names any more",
-    "export": "a trained encoder alone, for code that is not of this project",
-    "track": "MLflow gets what was not handed over yet",
+    "keep": "a table with its claims, records and encoders, copied to results/reference/",
+    "compare": "whether your rerun lies in the band of the kept runs",
+    "reuse": "kept records and encoders, copied to where the graph looks for them",
+    "clean": "list or remove shards, runs and logs that no run of params.yaml names",
+    "export": "a trained encoder for code outside this project",
+    "track": "deliver events that MLflow lacks",
 }
 
 

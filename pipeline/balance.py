@@ -1,4 +1,4 @@
-"""balance: print the loss weights with which a run begins."""
+"""balance: print the loss weights that a run starts with."""
 
 from pipeline.compute.device import device_at_hand
 from pipeline.data.batches import Batches
@@ -10,14 +10,14 @@ from pipeline.work.graph import Graph
 
 
 def balance(graph: Graph, name: str, seed: int) -> None:
-    """Print the weights that STAGE.RUN begins with, as params.yaml takes them."""
+    """Print the weights that STAGE.RUN starts with, as a line for params.yaml."""
     from pipeline.training.run import beginning
 
     stage, _, run = name.partition(".")
     training, device = graph.training(stage, run, seed), device_at_hand()
     spec = training.spec
     if spec.objective.name != "augment":
-        raise ValueError(f"{name} has the objective {spec.objective.name!r}; 'augment' is wanted")
+        raise ValueError(f"{name} has the objective {spec.objective.name!r}; expected 'augment'")
     images = images_of(training, stream_above_gb=graph.params.engine.stream_above_gb)
     batches = Batches(images, subset(images, spec.data, seed=seed), spec.augment, batch=spec.batch, seed=seed)
     model = beginning(training, images.manifest).to(device)

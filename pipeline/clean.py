@@ -1,4 +1,4 @@
-"""clean: shards, runs and logs of this project that no run of params.yaml names any more, at any scale."""
+"""clean: list or remove shards, runs and logs that no run of params.yaml names at any scale."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ from pipeline.work.identity import Measurement, Training
 
 KEY = "[0-9a-f]" * 10
 LOGS = RESULTS / "logs"
-OURS = re.compile(  # a file that `shard`, a training or `evaluate` writes, also damaged or partial
+OURS = re.compile(  # files that `shard`, trainings and `evaluate` write, also damaged or partial ones
     r"\.?(manifest\.json|[\w-]+-\d{5,}\.tar|weights\.pt|checkpoint\.pt|run\.json|metrics\.json|arrays\.npz"
     r"|pictures\.png|events\.jsonl)(\.damaged|\.\d+\.partial)?"
 )
@@ -27,7 +27,7 @@ OURS = re.compile(  # a file that `shard`, a training or `evaluate` writes, also
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder of shards or of a run, or a log, and its files that this project wrote."""
+    """A log, or a folder of shards or of a run, with the files in it that this project wrote."""
 
     path: Path
     files: list[Path]
@@ -37,7 +37,7 @@ class Leftover:
         return sum(file.lstat().st_size for file in self.files)
 
     def remove(self) -> None:
-        """The files, then what is empty without them; a file of the user's own keeps its folder."""
+        """Remove the files, then empty folders; a folder that holds other files stays."""
         for file in self.files:
             file.unlink()
         for folder in (self.path, *self.path.parents)[:3]:  # a run's folders: seed and key, name, stage
@@ -46,25 +46,25 @@ class Leftover:
 
 
 def named() -> set[Path]:
-    """Every folder and log that some scale of params.yaml names."""
-    found: set[Path] = set()
+    """All folders and logs that params.yaml names at some scale."""
+    paths: set[Path] = set()
     for scale in load().scales:
         graph = Graph(load(scale=scale))
         for name in graph.params.datasets:
             shards = graph.shards(name)
-            found |= {shards.folder, LOGS / scale / "shard" / f"{shards.folder.name}.log"}
+            paths |= {shards.folder, LOGS / scale / "shard" / f"{shards.folder.name}.log"}
         for stage in STAGES:
             for name, run in graph.params.runs(stage).items():
                 works: list[Training | Measurement] = [*graph.trainings(stage, name)]
                 for protocol in run.evaluate:
                     works += graph.measurements(f"{stage}.{name}.{protocol}")
-                found |= {work.folder for work in works}
-                found |= {LOGS / f"{work.identity}.log" for work in works}
-    return found
+                paths |= {work.folder for work in works}
+                paths |= {LOGS / f"{work.identity}.log" for work in works}
+    return paths
 
 
 def made() -> Iterator[Path]:
-    """Where shards, runs and their logs lie, at the scales of params.yaml: no other place is looked at."""
+    """Yield the folders of shards and runs, and their logs, at the scales of params.yaml; nothing else."""
     stages = (*STAGES, "evaluate")
     for scale in load().scales:
         yield from (DATA / scale).glob(f"*-{KEY}")
@@ -75,14 +75,14 @@ def made() -> Iterator[Path]:
 
 
 def leftovers() -> list[Leftover]:
-    kept, found = named(), []
-    for path in sorted(set(made()) - kept):
+    still_named, leftover = named(), []
+    for path in sorted(set(made()) - still_named):
         if path.is_symlink():
             continue
-        files = [path] if path.suffix == ".log" else [each for each in path.iterdir() if _ours(each)]
+        files = [path] if path.suffix == ".log" else [file for file in path.iterdir() if _ours(file)]
         if files:
-            found.append(Leftover(path, files))
-    return found
+            leftover.append(Leftover(path, files))
+    return leftover
 
 
 def _ours(file: Path) -> bool:
@@ -92,20 +92,19 @@ def _ours(file: Path) -> bool:
 def clean(*, delete: bool, sure: bool) -> None:
     lock = (
         alone() if delete else None
-    )  # a graph that began before an edit still makes what that edit left over
-    found = leftovers()
-    for each in found:
-        print(f"{_shown(each.size)}  {each.path}")
-    what = (
-        f"{len(found)} folders and logs that no run names, {_shown(sum(each.size for each in found)).strip()}"
-    )
-    if not found:
+    )  # a graph started before an edit may still write what the edit left over
+    removable = leftovers()
+    for leftover in removable:
+        print(f"{_shown(leftover.size)}  {leftover.path}")
+    total = sum(leftover.size for leftover in removable)
+    what = f"{len(removable)} folders and logs that no run names, {_shown(total).strip()}"
+    if not removable:
         print("nothing to remove: runs of params.yaml name all shards, runs and logs")
     elif not delete:
         print(f"{what}; --delete removes them")
     elif sure or _agreed(f"remove {what}? [y/N] "):
-        for each in found:
-            each.remove()
+        for leftover in removable:
+            leftover.remove()
         print(f"removed {what}")
     if lock is not None:
         lock.close()
@@ -127,8 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.clean", description=__doc__)
     parser.add_argument("--delete", action="store_true", help="remove what is listed, after a question")
     parser.add_argument("--yes", action="store_true", help="with --delete: do not ask")
-    given = parser.parse_args()
-    sys.exit(exit_code_of("clean", lambda: clean(delete=given.delete, sure=given.yes)))
+    arguments = parser.parse_args()
+    sys.exit(exit_code_of("clean", lambda: clean(delete=arguments.delete, sure=arguments.yes)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""compare: whether measurements that were made here lie in the band of the kept runs.
+"""compare: whether measurements made here lie in the band of the kept runs.
 
-In the band one more run is expected 95 times in 100: the kept runs' mean, give or take Student's t times
-their deviation. It takes at least two kept runs, and is wide for few.
+The band is a 95 % prediction interval of one more run, by Student's t from the kept runs' mean and standard
+deviation. It needs at least two kept runs, and is wide for few.
 """
 
 import json
@@ -21,7 +21,7 @@ HEAD = ["measurement", "seed", "metric", "here", "kept", "band", ""]
 
 
 def compare(graph: Graph, name: str) -> None:
-    """Of a table's cells, or of STAGE.RUN.PROTOCOL and all its metrics; exits with 1 if one lies outside."""
+    """Compare a table's cells, or all metrics of STAGE.RUN.PROTOCOL; exit with 1 if one lies outside."""
     rows = [row for label, metric in asked(name) for row in compared(graph, label, metric)]
     if not rows:
         raise ValueError(
@@ -42,28 +42,28 @@ def asked(name: str) -> list[tuple[str, str | None]]:
 
 
 def compared(graph: Graph, label: str, metric: str | None) -> Iterator[list[str]]:
-    """A row for each seed that was measured here, and each metric."""
+    """Yield a row for each seed measured here and each metric."""
     files = [
         file
         for place in sorted((KEPT / graph.params.scale).glob("*"))
         for file in sorted(kept(place, f"{graph.params.scale}/evaluate/{label}/any").parent.glob("*.json"))
     ]
     records = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
-    made = [each for each in graph.measurements(label) if each.metrics.exists()]
+    here = [measurement for measurement in graph.measurements(label) if measurement.metrics.exists()]
     if len(records) < 2:
         return
-    for each in made:
-        own = from_files(each)["metrics"]
-        for name in [metric] if metric else sorted(set(own) & set(records[0])):
+    for measurement in here:
+        metrics = from_files(measurement)["metrics"]
+        for name in [metric] if metric else sorted(set(metrics) & set(records[0])):
             values = [record[name] for record in records]
             low, high = band(values)
-            inside = low <= own[name] <= high
-            beyond = max(low - own[name], own[name] - high)
+            inside = low <= metrics[name] <= high
+            beyond = max(low - metrics[name], metrics[name] - high)
             yield [
                 label,
-                str(each.training.seed),
+                str(measurement.training.seed),
                 name,
-                f"{own[name]:.2f}",
+                f"{metrics[name]:.2f}",
                 f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} (n={len(values)})",
                 f"{low:.2f} to {high:.2f}",
                 "inside" if inside else f"outside by {beyond:.2f}",

@@ -1,6 +1,6 @@
-"""export: a trained encoder alone, for other code: pictures in [0, 1] become a map of features.
+"""export: a trained encoder for other code: images in [0, 1] become a map of features.
 
-What is written is read by three lines of plain torch:
+Plain torch reads the file in three lines:
 
     import torch
     encoder = torch.export.load("results/backbones/….pt2").module()
@@ -21,7 +21,7 @@ from pipeline.work.identity import Training
 
 
 class Backbone(nn.Module):
-    """As torchvision's detectors take one."""
+    """A backbone as torchvision's detectors take it."""
 
     mean: Tensor
     std: Tensor
@@ -45,7 +45,7 @@ def training_of(graph: Graph, label: str, seed: int) -> Training:
 
 
 def backbone(graph: Graph, label: str, seed: int) -> Backbone:
-    """The encoder of stage.run, behind the pixels' own mean and deviation."""
+    """The encoder of stage.run, preceded by the standardisation of its pixels."""
     training = training_of(graph, label, seed)
     images = images_of(training, stream_above_gb=graph.params.engine.stream_above_gb)
     encoder = trained(training, images.manifest).encoder
@@ -56,8 +56,8 @@ def backbone(graph: Graph, label: str, seed: int) -> Backbone:
 def export(graph: Graph, label: str, seed: int) -> None:
     """Write results/backbones/<scale>/<stage.run>/<seed>-<key>.pt2.
 
-    Of any number of pictures, and of any size that leaves a map of more than one place: of one place
-    torch.export makes another program, so the example is larger than the crops that were trained on.
+    It takes any number of images of any size whose feature map has more than one place. (For a single place
+    torch.export makes another program, so the example here is larger than the training's crops.)
     """
     model = backbone(graph, label, seed)
     training = training_of(graph, label, seed)

@@ -10,14 +10,14 @@ from pipeline.work.graph import Graph
 
 
 def fetch(graph: Graph, name: str) -> None:
-    """`name` is a source; or a data set of the user's own, which is its own source."""
-    sets = [graph.shards(each) for each in graph.params.datasets]
-    found = [each for each in sets if each.raw.name == name]
-    if not found:
+    """Fetch a source's files; for a user's folder, `name` is the data set."""
+    all_shards = [graph.shards(dataset) for dataset in graph.params.datasets]
+    matches = [shards for shards in all_shards if shards.raw.name == name]
+    if not matches:
         raise ValueError(
-            f"nothing is fetched under {name!r}; {nearest(name, {each.raw.name for each in sets})}"
+            f"nothing is fetched under {name!r}; {nearest(name, {shards.raw.name for shards in all_shards})}"
         )
-    shards = found[0]
+    shards = matches[0]
     if shards.fetched is None:
         raise ValueError(f"{name} is drawn at scale {graph.params.scale}; there is nothing to fetch")
     mirror = Path(graph.params.mirror).expanduser() if graph.params.mirror else None

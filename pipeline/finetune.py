@@ -1,4 +1,4 @@
-"""finetune: learn a task from labels, beginning with the weights of a pre-training."""
+"""finetune: train on labels, starting from the weights of a pre-training."""
 
 from pipeline.runner.cli import run_stage
 from pipeline.training.run import train

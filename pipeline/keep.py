@@ -1,7 +1,7 @@
-"""keep: tables with their claims, records and encoders, in results/reference/<scale>/<paper>.
+"""keep: copy tables with their claims, records and encoders to results/reference/<scale>/<paper>.
 
-What is kept says what was found, by which run, on which machine, at which commit. Encoders that kept runs
-start from are kept, too, but no images. `python -m pipeline.reuse` puts it where the graph looks for it.
+Records contain metrics, run, machine and commit. Encoders that kept runs start from are kept, too, but no
+images. `python -m pipeline.reuse` copies all of it back to where the graph looks for it.
 """
 
 import io
@@ -22,33 +22,41 @@ from pipeline.work.identity import Measurement, Training
 
 
 def keep(graph: Graph, name: str) -> None:
-    """What is finished of a table, beside what is kept of the paper; the table itself once it is whole."""
+    """Add a table's finished runs to what is kept of the paper; add the table itself once it is whole."""
     reuse(graph)
-    paper, wanted = (name, set(paper_of(name).tables)) if name in papers() else _table(name)
+    paper, chosen = (name, set(paper_of(name).tables)) if name in papers() else _table(name)
     place = KEPT / graph.params.scale / paper
-    keys = [key for key in paper_of(paper).tables if key in wanted or (place / f"{key}.csv").exists()]
+    keys = [key for key in paper_of(paper).tables if key in chosen or (place / f"{key}.csv").exists()]
     texts: dict[Path, str] = {}
     measured: dict[str, Measurement] = {}
     for table in (Rendering("table", paper, key) for key in keys):
-        every = table.measurements(graph)
-        measured |= {each.identity: each for each in every}
-        missing = sum(not each.metrics.exists() for each in every)
-        state = f"{missing} of {len(every)} measurements are missing" if missing else "whole"
+        required = table.measurements(graph)
+        measured |= {measurement.identity: measurement for measurement in required}
+        missing = sum(not measurement.metrics.exists() for measurement in required)
+        state = f"{missing} of {len(required)} measurements are missing" if missing else "whole"
         if table.stale(graph):
             remedy = f"{MAKE} {table.files[0]} --config scale={graph.params.scale}"
             state += f"; the table is not kept yet; {remedy}"
         else:
             texts |= {place / file.name: file.read_text("utf-8") for file in table.files}
         print(f"{table.name}: {state}")
-    every = Rendering("claims", paper, claims.NAME).measurements(graph)
-    tried = [each for each in every if each.metrics.exists()]
-    measured |= {each.identity: each for each in tried}
-    trainings = {one.identity: one for each in measured.values() for one in each.training.lineage}
-    encoders = {each.start.identity: (each, each.start) for each in trainings.values() if each.start}
+    required = Rendering("claims", paper, claims.NAME).measurements(graph)
+    tried = [measurement for measurement in required if measurement.metrics.exists()]
+    measured |= {measurement.identity: measurement for measurement in tried}
+    trainings = {
+        training.identity: training
+        for measurement in measured.values()
+        for training in measurement.training.lineage
+    }
+    encoders = {
+        training.start.identity: (training, training.start)
+        for training in trainings.values()
+        if training.start
+    }
 
     verdicts = claims.lines(graph, paper, partly=True)
-    records = [each.metrics for each in measured.values()] + [each.record for each in trainings.values()]
-    texts |= {kept(place, _identity(each)): text_of(each) for each in records if each.exists()}
+    records = [work.metrics for work in measured.values()] + [work.record for work in trainings.values()]
+    texts |= {kept(place, _identity(work)): text_of(work) for work in records if work.exists()}
     contents = {
         kept(place, identity).with_suffix(".pt"): encoder_of(*pair)
         for identity, pair in encoders.items()
@@ -72,12 +80,12 @@ def _table(name: str) -> tuple[str, set[str]]:
 
 
 def text_of(record: Path) -> str:
-    """JSON in one line: a run names thousands of samples."""
+    """JSON on one line, since a run lists thousands of samples."""
     return json.dumps(read_json(record, way_out=f"{MAKE} {record}"), sort_keys=True) + "\n"
 
 
 def encoder_of(training: Training, start: Training) -> bytes:
-    """The weights that a training takes over from where it starts, in the format of weights.pt."""
+    """The weights that a training transfers from its start, in the format of weights.pt."""
     import torch
 
     from pipeline.training.weights import load_weights

@@ -1,4 +1,4 @@
-"""pictures: a data set's images as files, data/pictures/<set>/<split>/<class>/<number>.png."""
+"""pictures: write a data set's images as files, data/pictures/<set>/<split>/<class>/<number>.png."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from pipeline.work.graph import Graph
 
 
 def pictures(graph: Graph, name: str) -> None:
-    """Of one class an image, or of none: then a split holds them directly."""
+    """Write images of one class each to folders by class; images without classes to the split's folder."""
     from PIL import Image
 
     shards, tree = graph.shards(name), DATA / "pictures" / name
@@ -22,7 +22,7 @@ def pictures(graph: Graph, name: str) -> None:
         for number in range(len(opened)):
             sample = opened[number]
             if isinstance(sample.label, list):
-                raise ValueError(f"{name} shows several classes in an image; a tree has one for each")
+                raise ValueError(f"{name} has several classes per image; a tree of folders needs one")
             pixels = decode(sample.image, channels=None, where=sample.origin)
             folder = place if sample.label is None else place / opened.classes[sample.label]
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""plan: what a target still takes: work, time here and on GPUs, disk, downloads, and data that is missing."""
+"""plan: what a target still costs: work, time here and on GPUs, disk, downloads, and missing data."""
 
 import argparse
 import json
@@ -25,8 +25,8 @@ from pipeline.system.files import RESULTS, read_json
 from pipeline.system.progress import lasting
 from pipeline.work.graph import Graph
 
-# Dense bf16, TFLOP/s, by their makers' data sheets. An H200 was measured at 790, of which networks like these
-# get some 30 %: a quarter of what the sheet says. A step cannot be faster than its kernels are launched.
+# Dense bf16 TFLOP/s from data sheets. An H200 measured 790, of which networks like these reach some 30 %:
+# a quarter of the sheet's rate. LAUNCH bounds a step from below by the launches of its kernels, in seconds.
 GPUS = {"H200": 989, "A100": 312, "RTX 4090": 165, "L4": 121}
 PART, LAUNCH = 0.25, 3e-3
 
@@ -45,9 +45,8 @@ def jobs(targets: list[str], scale: str) -> list[Job]:
     )
 
     planned = Planned()
-    settings = DAGSettings(
-        targets=set(targets), rerun_triggers={RerunTrigger.MTIME}
-    )  # as in profiles/default
+    # as profiles/default says to snakemake
+    settings = DAGSettings(targets=set(targets), rerun_triggers={RerunTrigger.MTIME})
     execution = ExecutionSettings(ignore_incomplete=True, lock=False)
     with SnakemakeApi(OutputSettings(dryrun=True)) as snakemake:
         workflow = snakemake.workflow(
@@ -79,13 +78,13 @@ class Planned(logging.Handler):
 
 
 def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
-    """Files that are neither in data/raw nor in the mirror: to be downloaded, or to be put there by hand."""
+    """List files that are neither in data/raw nor in the mirror, with their URL if there is one."""
     from pipeline.datasets import imagenet
     from pipeline.datasets.archives import find, official
 
     mirror = Path(graph.params.mirror).expanduser() if graph.params.mirror else None
     sets = raw(graph)
-    found = []
+    files = []
     for shards in (sets[job.name] for job in left if job.stage == "fetch"):
         source = SOURCES[shards.dataset.source]
         names = imagenet.wanted(shards.raw) if shards.dataset.source == "imagenet" else list(source.files)
@@ -93,8 +92,8 @@ def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
             if find(name, shards.raw, mirror) or find(name.removesuffix(".gz"), shards.raw, mirror):
                 continue
             url = next(iter(official()[name].urls), None)
-            found.append({"dataset": shards.raw.name, "file": name, "bytes": source.files[name], "from": url})
-    return found
+            files.append({"dataset": shards.raw.name, "file": name, "bytes": source.files[name], "from": url})
+    return files
 
 
 def recorded_memory(scale: str) -> dict[str, int]:
@@ -108,9 +107,9 @@ def recorded_memory(scale: str) -> dict[str, int]:
 
 
 def undecidable(graph: Graph, left: Iterable[Job]) -> dict[str, list[str]]:
-    """By paper, the claims on the runs to measure that the scale's repeats cannot decide."""
+    """Map papers to the claims on these jobs that the scale's repeats cannot decide."""
     measured = {job.name for job in left if job.stage == "evaluate"}
-    found = {
+    by_paper = {
         paper: [
             name
             for name, claim in facts.claims.items()
@@ -118,11 +117,11 @@ def undecidable(graph: Graph, left: Iterable[Job]) -> dict[str, list[str]]:
         ]
         for paper, facts in papers.papers().items()
     }
-    return {paper: names for paper, names in found.items() if names}
+    return {paper: names for paper, names in by_paper.items() if names}
 
 
 def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
-    """All of it, as JSON has it."""
+    """Return the plan as JSON values."""
     params = load(scale=scale)
     papers.check(params)
     progress.every = params.engine.log_seconds
@@ -148,9 +147,9 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
         "other_seconds": sum(job.seconds for job in left if not job.flops),
         "disk": sum(job.disk for job in left),
         "peak_memory": recorded_memory(params.scale),
-        "download": sum(each["bytes"] for each in data if each["from"]),
+        "download": sum(file["bytes"] for file in data if file["from"]),
         "data": data,
-        "missing": [each for each in data if not each["from"]],
+        "missing": [file for file in data if not file["from"]],
         "undecidable": undecidable(graph, left),
     }
 
@@ -170,15 +169,15 @@ def work(flops: float) -> str:
 
 
 def on(job: Job, rate: float) -> float:
-    """Seconds of a network's work on a GPU of so many TFLOP/s."""
+    """Seconds of a job on a GPU of so many TFLOP/s."""
     return max(job.steps * LAUNCH, job.flops / (PART * rate * 1e12)) if job.flops else 0.0
 
 
 def shown(planned: dict[str, Any]) -> str:
-    """The same as a table, with what is to be done about the data."""
+    """Format a plan as a table, followed by time, disk and data to get."""
     groups: dict[tuple[str, str], list[Job]] = {}
-    for each in planned["jobs"]:
-        groups.setdefault((each["stage"], each["name"]), []).append(Job(**each))
+    for job in planned["jobs"]:
+        groups.setdefault((job["stage"], job["name"]), []).append(Job(**job))
     rows = [
         [
             f"{stage} {name}",
@@ -210,13 +209,13 @@ def shown(planned: dict[str, Any]) -> str:
             f"UNDECIDABLE, {paper}: {'all claims' if every else ', '.join(names)}: one seed a run at scale "
             f"{planned['scale']} decides nothing; raise 'repeats' in params.yaml"
         )
-    for each in planned["data"]:
-        if each["from"]:
-            lines.append(f"{each['dataset']}: {each['file']}, {size(each['bytes'])}, from {each['from']}")
+    for file in planned["data"]:
+        if file["from"]:
+            lines.append(f"{file['dataset']}: {file['file']}, {size(file['bytes'])}, from {file['from']}")
         else:
             lines.append(
-                f"MISSING, {each['dataset']}: {each['file']}, {size(each['bytes'])}: get it, and put it into "
-                f"the folder that params.yaml names under 'mirror:', or into data/raw/{each['dataset']}"
+                f"MISSING, {file['dataset']}: {file['file']}, {size(file['bytes'])}: get it, and put it into "
+                f"the folder that params.yaml names under 'mirror:', or into data/raw/{file['dataset']}"
             )
     return "\n".join(lines) + "\n"
 
@@ -227,11 +226,14 @@ def main() -> None:
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        planned = plan(given.target, given.scale, given.cores)
-        print(json.dumps(planned, indent=1) if given.json else shown(planned), end="\n" if given.json else "")
+        result = plan(arguments.target, arguments.scale, arguments.cores)
+        print(
+            json.dumps(result, indent=1) if arguments.json else shown(result),
+            end="\n" if arguments.json else "",
+        )
 
     sys.exit(exit_code_of("plan", act))
 

@@ -1,4 +1,4 @@
-"""pretrain: learn features from images without their labels; of zero epochs, an initialisation."""
+"""pretrain: learn features from images without labels; with zero epochs, only initialise."""
 
 from pipeline.runner.cli import run_stage
 from pipeline.training.run import train

@@ -1,4 +1,4 @@
-"""report: all that was made so far as one page; of what was not, the command that makes it."""
+"""report: all results as one page, with the commands that make what is missing."""
 
 import argparse
 import base64
@@ -38,21 +38,25 @@ def report(params: Params) -> None:
 
 
 def counts(parts: list[Part]) -> dict[str, str]:
-    """How much of each kind was made; of claims, how many have which verdict."""
-    found = {}
+    """Count what was made of each kind, and the claims by verdict."""
+    texts = {}
     for name, kinds in (("tables", ("table", "networks")), ("figures", ("figure",))):
-        own = [part for part in parts if part.kind in kinds]
-        found[name] = f"{sum(part.state != 'missing' for part in own)} of {len(own)}" if own else "none"
+        of_kind = [part for part in parts if part.kind in kinds]
+        texts[name] = (
+            f"{sum(part.state != 'missing' for part in of_kind)} of {len(of_kind)}" if of_kind else "none"
+        )
     verdicts = [
-        each["verdict"] or "not tried" for part in parts if part.kind == "claims" for each in part.body
+        claim["verdict"] or "not tried" for part in parts if part.kind == "claims" for claim in part.body
     ]
     order = (*VERDICTS, "not tried")
-    found["claims"] = ", ".join(f"{verdicts.count(each)} {each}" for each in order if each in verdicts)
-    return found
+    texts["claims"] = ", ".join(
+        f"{verdicts.count(verdict)} {verdict}" for verdict in order if verdict in verdicts
+    )
+    return texts
 
 
 def page(values: dict[str, Any]) -> str:
-    """All that is filled in is escaped; no script but the page's own may run, and no address be asked."""
+    """Render the page: values are escaped; its policy allows only its own script, and no requests."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -72,10 +76,10 @@ def page(values: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=__doc__)
     parser.add_argument("--scale", default=None, help="of what is missing; what is there has its own")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        params = load(scale=given.scale)
+        params = load(scale=arguments.scale)
         papers.check(params)
         report(params)
         print(f"{REPORT.absolute().as_uri()}")

@@ -1,6 +1,6 @@
-"""reuse: put what is kept where the graph looks for it, so that nothing of it is made again.
+"""reuse: copy kept results to where the graph looks for them, so that they are not made again.
 
-Tables, records, measurements, and the encoders that runs start from; a file that is there stays as it is.
+These are tables, records, measurements, and encoders that runs start from; existing files are not replaced.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from pipeline.work.graph import Graph
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.reuse", description=__doc__.split("\n")[0])
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        print(f"{reuse(Graph(begun(given.scale)))} kept files are in place")
+        print(f"{reuse(Graph(begun(arguments.scale)))} kept files are in place")
         print("make the shards of their data before the next run: snakemake trains again behind new shards")
 
     sys.exit(exit_code_of("reuse", act))

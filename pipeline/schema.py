@@ -1,4 +1,4 @@
-"""A JSON Schema of params.yaml, from its dataclasses: editors complete and check the file by it."""
+"""schema: write a JSON Schema of params.yaml from its dataclasses, for editors to complete and check by."""
 
 import argparse
 import ast
@@ -33,14 +33,14 @@ WITHIN = {"description": "one value within a key that comes by `like`"}
 
 
 def schema() -> dict[str, Any]:
-    """Draft 7: the newest that YAML's language server knows all of."""
+    """The schema, in draft 7: the newest that YAML's language server supports fully."""
     definitions: dict[str, Any] = {}
     whole = _record(Params, definitions)
     return {"$schema": "http://json-schema.org/draft-07/schema#", "definitions": definitions, **whole}
 
 
 def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """What `typed.build` takes as a `kind`; each dataclass is written once, under `definitions`."""
+    """The schema of what `typed.build` accepts as `kind`; dataclasses go under `definitions`."""
     origin, arguments = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind):
         name = kind.__name__  # type: ignore[union-attr]
@@ -97,7 +97,7 @@ def _field(field: dataclasses.Field, hint: Any, definitions: dict[str, Any]) -> 
 
 
 def _choice(kinds: Mapping[str, type], definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """`name: {options}`; the bare name, or no options, where none is required."""
+    """The schema of `name: {options}`; also of the bare name if no option is required."""
     options = {name: _of(kind, definitions) for name, kind in kinds.items()}
     bare = [name for name, kind in kinds.items() if not definitions[kind.__name__]["required"]]
     for name in bare:
@@ -113,8 +113,8 @@ def _choice(kinds: Mapping[str, type], definitions: dict[str, Any]) -> list[dict
 
 
 def _comments(kind: type) -> dict[str, str]:
-    """What is said of each field: the comment that ends its line; under "", the docstring."""
-    found: dict[str, str] = {}
+    """Map fields to the comments that end their lines, and "" to the docstring."""
+    comments: dict[str, str] = {}
     for base in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
         source = inspect.getsource(base)
         lines, (written,) = source.splitlines(), ast.parse(source).body
@@ -123,10 +123,10 @@ def _comments(kind: type) -> dict[str, str]:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno:
                 rest = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
                 if "#" in rest:
-                    found[node.target.id] = rest.strip(" #")
+                    comments[node.target.id] = rest.strip(" #")
         if docstring := ast.get_docstring(written):
-            found[""] = docstring
-    return found
+            comments[""] = docstring
+    return comments
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""search: a setting that a paper does not say, tried on images that are kept from training.
+"""search: compare values of a setting that a paper does not give, on held-out training images.
 
-A trial is a run like any other, with a key of its own: what was tried before is found again.
+A trial is a run like any other, with its own key, so earlier trials are not repeated.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pipeline.tracking.follower import FOLLOWED, finish, follow
 from pipeline.work.graph import Graph
 
 PROTOCOL = "validation"
-METRICS = ("map", "accuracy", "mean_iou", "psnr", "error")  # of several, the first is looked at
+METRICS = ("map", "accuracy", "mean_iou", "psnr", "error")  # the first one measured is compared
 COLUMNS = (
     "run",
     "setting",
@@ -51,8 +51,8 @@ class Trial:
 
 
 def varied(params: Params, trial: Trial) -> Params:
-    """With another value in that run, and measured on training images that are kept apart alone."""
-    Graph(params).training(trial.stage, trial.name, trial.seed)  # or it says what is misspelt
+    """Return params with the trial's value in its run, measured only on held-out training images."""
+    Graph(params).training(trial.stage, trial.name, trial.seed)  # refuses a misspelt run
     where, runs = f"{trial.stage}.{trial.name}", params.runs(trial.stage)
     document = plain(runs[trial.name])
     document.get("tuned", {}).pop(trial.setting, None)
@@ -65,7 +65,7 @@ def varied(params: Params, trial: Trial) -> Params:
     changed: dict[str, Any] = {stage: dict(params.runs(stage)) for stage in STAGES}
     run = changed[trial.stage][trial.name] = build(Run, document, where)
     data, start = run.data, run.start
-    while start is not None:  # what it starts from does not see the images kept apart, either
+    while start is not None:  # its pre-trainings must not see the held-out images, either
         before = changed["pretrain"][start]
         if (before.data.set, before.data.split) == (data.set, data.split):
             kept = replace(before.data, holdout=trial.holdout)
@@ -77,19 +77,19 @@ def varied(params: Params, trial: Trial) -> Params:
 
 
 def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
-    """Its line: trained and measured, or found."""
+    """Train and measure a trial unless that is done; return its line."""
     from pipeline.evaluate import evaluate
     from pipeline.training.run import train
 
     measurement = graph.measurement(f"{trial.stage}.{trial.name}.{PROTOCOL}", trial.seed)
     training = measurement.training
-    for each in reversed(training.lineage):
-        if not (each.weights.exists() and each.record.exists()):
-            train(graph, each.stage, each.name, each.seed)
+    for run in reversed(training.lineage):
+        if not (run.weights.exists() and run.record.exists()):
+            train(graph, run.stage, run.name, run.seed)
     if not measurement.metrics.exists():
         evaluate(graph, measurement.name, trial.seed)
     record = read_json(measurement.metrics, way_out="try it again")
-    metric = next((each for each in METRICS if each in record["metrics"]), None)
+    metric = next((name for name in METRICS if name in record["metrics"]), None)
     if metric is None:
         raise ValueError(f"{training.label} is measured by none of {', '.join(METRICS)}")
     return {
@@ -108,14 +108,14 @@ def tried(graph: Graph, trial: Trial) -> dict[str, Any]:
 
 
 def keep(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Beside what was tried before; what is tried again takes its place."""
+    """Add lines to the file; a repeated trial replaces its earlier line."""
     old = read_lines(path)
-    every = {(each["setting"], each["key"], str(each["seed"])): each for each in [*old, *lines]}
-    write_lines(path, COLUMNS, every.values())
+    newest = {(line["setting"], line["key"], str(line["seed"])): line for line in [*old, *lines]}
+    write_lines(path, COLUMNS, newest.values())
 
 
 def shown(lines: list[dict[str, Any]]) -> str:
-    """A row a value, a column a seed."""
+    """Format as a table: one row per value, one column per seed."""
     seeds = sorted({line["seed"] for line in lines})
     rows = []
     for value in dict.fromkeys(line["value"] for line in lines):
@@ -130,7 +130,7 @@ def search(params: Params, label: str, setting: str, values: list[str], *, seeds
 
 
 def tune(params: Params, label: str, *, seeds: int | None, holdout: int) -> str:
-    """The settings under a run's `search`, one after the other, each at the best of those before it."""
+    """Search the settings under a run's `search` in turn, with the best values of the earlier ones."""
     stage, name = named(label)
     trained = Graph(params).trainings(stage, name)
     folds, grids = trained[0].spec.data.fold, params.runs(stage)[name].search
@@ -157,7 +157,7 @@ def tune(params: Params, label: str, *, seeds: int | None, holdout: int) -> str:
 
 
 def best(lines: list[dict[str, Any]]) -> Any:
-    """The value with the best mean score, as params.yaml would read it."""
+    """The value with the best mean score, as params.yaml reads it."""
     scores: dict[str, list[float]] = {}
     for line in lines:
         scores.setdefault(line["value"], []).append(float(line["score"]))
@@ -177,7 +177,7 @@ def trials(
 ) -> list[dict[str, Any]]:
     stage, name = named(label)
     tries = [Trial(stage, name, setting, value, seed, holdout) for value in values for seed in range(seeds)]
-    graphs = [Graph(varied(params, each)) for each in tries]  # what is wrong is said before the first begins
+    graphs = [Graph(varied(params, trial)) for trial in tries]  # refuse errors before the first training
     lines: list[dict[str, Any]] = []
     follower = follow()
     os.environ[FOLLOWED] = "by search"
@@ -198,21 +198,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="1; of folds all")
     parser.add_argument("--holdout", type=int, default=2000, help="training images that are kept apart")
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        params, apart = begun(given.scale), given.holdout
-        if given.setting is None:
-            found = tune(params, given.run, seeds=given.seeds, holdout=apart)
-        elif not given.values:
-            raise ValueError(f"{given.setting} has no value to be tried; give it some behind it")
+        params, apart = begun(arguments.scale), arguments.holdout
+        if arguments.setting is None:
+            text = tune(params, arguments.run, seeds=arguments.seeds, holdout=apart)
+        elif not arguments.values:
+            raise ValueError(f"{arguments.setting} has no values to try; write them after it")
         else:
-            found = search(
-                params, given.run, given.setting, given.values, seeds=given.seeds or 1, holdout=apart
+            text = search(
+                params,
+                arguments.run,
+                arguments.setting,
+                arguments.values,
+                seeds=arguments.seeds or 1,
+                holdout=apart,
             )
-        print(found, end="")
+        print(text, end="")
 
-    sys.exit(exit_code_of(f"search {given.run}", act))
+    sys.exit(exit_code_of(f"search {arguments.run}", act))
 
 
 if __name__ == "__main__":

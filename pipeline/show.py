@@ -1,4 +1,4 @@
-"""Each value of a run, the line of params.yaml that it comes from, and what a scale makes of it."""
+"""show: print the values of a run, their lines in params.yaml, and the values at a scale."""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ WIDTH = 110
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A run, data set, protocol or scale as params.yaml has it, and as the scale leaves it."""
+    """A run, data set, protocol or scale, in params.yaml and after the scale's caps."""
 
     asked: Any
     made: Any = None  # None: no scale changes it
@@ -71,15 +71,18 @@ def _folder(shards: Shards) -> str:
     return f"{shards.folder}{' (drawn pictures)' if shards.procedural else ''}"
 
 
-def _runs(graph: Graph, wanted: Callable[[Run], bool]) -> list[str]:
+def _runs(graph: Graph, selects: Callable[[Run], bool]) -> list[str]:
     return [
-        f"{stage}.{name}" for stage in STAGES for name, run in graph.params.runs(stage).items() if wanted(run)
+        f"{stage}.{name}"
+        for stage in STAGES
+        for name, run in graph.params.runs(stage).items()
+        if selects(run)
     ]
 
 
-def _users(wanted: Callable[[str], bool]) -> list[str]:
-    """Tables, figures and claims that show such a measurement."""
-    return list(dict.fromkeys(f"{paper}/{name}" for paper, name, label in papers.uses() if wanted(label)))
+def _users(selects: Callable[[str], bool]) -> list[str]:
+    """Tables, figures and claims that use such a measurement."""
+    return list(dict.fromkeys(f"{paper}/{name}" for paper, name, label in papers.uses() if selects(label)))
 
 
 def show(graph: Graph, label: str, seed: int) -> list[str]:
@@ -114,13 +117,13 @@ def show(graph: Graph, label: str, seed: int) -> list[str]:
 
 
 def _rows(entry: Entry, section: str, name: str) -> list[tuple[str, str, str]]:
-    """For each value: its name, itself before and after the scale, and where it is written."""
+    """Return name, value before and after the scale's caps, and place in params.yaml."""
     document, numbers = read_yaml(PARAMS), lines(PARAMS)
     owners = origins(document).get((section, name), {})
     asked = _leaves(plain(entry.asked))
     written = _leaves(resolved(document)[section][name])  # defaults, too, where they are written
     made = asked if entry.made is None else _leaves(plain(entry.made))
-    order = [each.name for each in fields(entry.asked)]
+    order = [attribute.name for attribute in fields(entry.asked)]
     rows = []
     for path in sorted({**asked, **written, **made}, key=lambda path: order.index(path[0])):
         value = asked.get(path, written.get(path))
@@ -139,12 +142,12 @@ def _rows(entry: Entry, section: str, name: str) -> list[tuple[str, str, str]]:
 
 
 def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
-    """The values within nested mappings; a choice without options is a value itself."""
+    """Flatten nested mappings to paths; a choice without options is a value."""
     if not isinstance(value, dict):
         return {path: value}
     if not value and len(path) > 1:
         return {path[:-1]: path[-1]}
-    return {inner: each for name in value for inner, each in _leaves(value[name], (*path, name)).items()}
+    return {inner: leaf for name in value for inner, leaf in _leaves(value[name], (*path, name)).items()}
 
 
 def _shown(value: Any) -> str:
@@ -156,7 +159,7 @@ def _shown(value: Any) -> str:
 
 
 def _line(numbers: dict[Path, int], key: Path, within: Path) -> int:
-    """The line of a value, or of the mapping that it would be in."""
+    """The line of a value, or of the innermost mapping that is written."""
     place = (*key, *within)
     return next(numbers[place[:length]] for length in range(len(place), 1, -1) if place[:length] in numbers)
 
@@ -168,12 +171,12 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", default=None, help="instead of the one that params.yaml names")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        print("\n".join(show(Graph(load(scale=given.scale)), given.name, given.seed)))
+        print("\n".join(show(Graph(load(scale=arguments.scale)), arguments.name, arguments.seed)))
 
-    sys.exit(exit_code_of(f"show {given.name}", act))
+    sys.exit(exit_code_of(f"show {arguments.name}", act))
 
 
 if __name__ == "__main__":

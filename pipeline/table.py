@@ -15,14 +15,14 @@ def main() -> None:
     parser.add_argument("name", help="table6, or masci2011/table1")
     parser.add_argument("--from", dest="source", choices=("files", "mlflow"), default="files")
     parser.add_argument("--scale", default=None)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     def act() -> None:
-        params = load(scale=given.scale)
+        params = load(scale=arguments.scale)
         check(params)
-        print(table(Graph(params), given.name, mlflow=given.source == "mlflow"))
+        print(table(Graph(params), arguments.name, mlflow=arguments.source == "mlflow"))
 
-    sys.exit(exit_code_of(f"table {given.name}", act))
+    sys.exit(exit_code_of(f"table {arguments.name}", act))
 
 
 if __name__ == "__main__":

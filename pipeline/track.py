@@ -1,4 +1,4 @@
-"""track: hand over to MLflow what was not handed over yet."""
+"""track: deliver to MLflow the events that it lacks."""
 
 import argparse
 import sys
@@ -11,9 +11,9 @@ from pipeline.tracking.delivery import PATIENCE, await_end, deliver_in_turn
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.track", description=__doc__.split("\n")[0])
     parser.add_argument("--follow", action="store_true", help="until standard input ends")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     until = threading.Event()
-    if given.follow:
+    if arguments.follow:
         threading.Thread(target=await_end, args=(until,), daemon=True).start()
     else:
         until.set()

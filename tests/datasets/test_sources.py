@@ -156,5 +156,5 @@ def test_a_set_that_is_written_as_files_is_read_as_the_same_images(workplace, ca
 
 
 def test_images_that_show_several_classes_are_not_written_as_a_tree(workplace):
-    with pytest.raises(ValueError, match="voc2007 shows several classes in an image"):
+    with pytest.raises(ValueError, match="voc2007 has several classes per image"):
         pictures(Graph(load()), "voc2007")
