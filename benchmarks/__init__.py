@@ -1,1 +1,1 @@
-"""Ratios: ours against another way of doing the same, in one run on one machine."""
+"""Ratios of our speed to an alternative's, timed in one run on one machine."""

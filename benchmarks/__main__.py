@@ -1,4 +1,4 @@
-"""`make bench`: the table of ratios for this machine; `python -m benchmarks NAME …` for some of its parts."""
+"""`make bench` prints the table of ratios for this machine; `python -m benchmarks NAME …` parts of it."""
 
 import argparse
 import datetime

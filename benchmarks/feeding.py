@@ -1,4 +1,4 @@
-"""Batches and shards: how fast images come, on one core unless said otherwise."""
+"""Batches and shards: images per second, on one core unless said otherwise."""
 
 import re
 import statistics
@@ -19,8 +19,8 @@ from pipeline.corruptions import CORRUPTIONS
 from pipeline.data.window import Window
 
 SHAPES = {29: (32, 1024, False), 89: (96, 512, False), 225: (256, 128, True)}  # crop: side, images, JPEG
-LEAST = {29: 20.0, 89: None, 225: 3.0}  # of 89 nothing was asked
-TRAININGS = {  # of such crops: the run, n, images of a step
+LEAST = {29: 20.0, 89: None, 225: 3.0}  # required ratios; none for 89
+TRAININGS = {  # crop: run, n, images per step
     29: ("cifar10-pixel", 16, 64),
     89: ("stl10-small", 64, 4),
     225: ("imagenet-full", 64, 2),
@@ -35,7 +35,7 @@ BATCH = 64
 
 
 def preparation(params: Params) -> Iterator[Row]:
-    """Gather, crop, mirror and corrupt, against a worker of the peer's."""
+    """Time gathering, cropping, mirroring and corrupting against one worker of the peer."""
     prepare(1)
     cpu = torch.device("cpu")
     for crop, (side, count, jpeg) in SHAPES.items():
@@ -59,14 +59,14 @@ def preparation(params: Params) -> Iterator[Row]:
                 next(few)
                 return BATCH
 
-            found = in_turn(ours, other, repeats=5)
-            slowest = min(slowest, found.ours)
+            timed = in_turn(ours, other, repeats=5)
+            slowest = min(slowest, timed.ours)
             yield Row(
                 what=f"a batch at {crop} px: gather, crop, flip, {name}; a core",
                 against="a worker of the peer's" + (" (decodes JPEG each time)" if jpeg else ""),
-                ours=rate(found.ours),
-                other=rate(found.other),
-                ratio=found.ratio,
+                ours=rate(timed.ours),
+                other=rate(timed.other),
+                ratio=timed.ratio,
                 bound=LEAST[crop],
             )
         run, n, few_images = TRAININGS[crop]
@@ -87,13 +87,13 @@ def preparation(params: Params) -> Iterator[Row]:
 def webdataset_of(pictures: Pictures) -> Iterator:
     import webdataset
 
-    shards = [str(pictures.manifest.folder / each["name"]) for each in pictures.manifest.record["shards"]]
+    shards = [str(pictures.manifest.folder / shard["name"]) for shard in pictures.manifest.record["shards"]]
     decode = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")
     return iter(decode.to_tuple("jpg" if pictures.jpeg else "ppm", "cls"))
 
 
 def reading(params: Params) -> Iterator[Row]:
-    """All shards into memory, as a stage begins."""
+    """Time reading all shards into memory, as a stage does at its start."""
     for jpeg, least in ((False, 15.0), (True, 4.0)):
         pictures = Pictures(params, side=96 if jpeg else 32, count=2048 if jpeg else 8192, jpeg=jpeg)
 
@@ -103,19 +103,19 @@ def reading(params: Params) -> Iterator[Row]:
         def other(pictures: Pictures = pictures) -> int:
             return sum(1 for _ in webdataset_of(pictures))
 
-        found = in_turn(ours, other, repeats=5)
+        timed = in_turn(ours, other, repeats=5)
         yield Row(
             what=f"reading shards into memory, {pictures.side} px, {'JPEG' if jpeg else 'raw'}",
             against="webdataset's decode pipeline",
-            ours=rate(found.ours),
-            other=rate(found.other),
-            ratio=found.ratio,
+            ours=rate(timed.ours),
+            other=rate(timed.other),
+            ratio=timed.ratio,
             bound=least,
         )
 
 
 def streaming(params: Params) -> Iterator[Row]:
-    """JPEG shards by windows, shuffled, cropped and batched, against decoding alone."""
+    """Time streaming JPEG shards (windows, shuffling, crops, batches) against decoding alone."""
     pictures = Pictures(params, side=96, count=2048, jpeg=True)
 
     def ours() -> int:
@@ -124,19 +124,19 @@ def streaming(params: Params) -> Iterator[Row]:
     def other() -> int:
         return sum(1 for _ in webdataset_of(pictures))
 
-    found = in_turn(ours, other, repeats=5)
+    timed = in_turn(ours, other, repeats=5)
     yield Row(
         what="streaming JPEG shards, 96 px, into batches",
         against="webdataset's decode pipeline, unshuffled, one by one",
-        ours=rate(found.ours),
-        other=rate(found.other),
-        ratio=found.ratio,
+        ours=rate(timed.ours),
+        other=rate(timed.other),
+        ratio=timed.ratio,
         bound=1.5,
     )
 
 
 def streamed(pictures: Pictures, *, window: int) -> int:
-    """An epoch of batches, never more than two windows of so many samples at once."""
+    """Stream an epoch of batches with at most two windows of so many samples in memory."""
     from pipeline.data import manifest
 
     usual, manifest.WINDOW = manifest.WINDOW, window
@@ -151,23 +151,23 @@ def streamed(pictures: Pictures, *, window: int) -> int:
 
 
 def growth(params: Params) -> Iterator[Row]:
-    """Ten times the images: ten times the time, and of a streamed set the same memory."""
+    """Ten times the images should take ten times the time, and for a streamed set the same memory."""
     few, many = (Pictures(params, side=32, count=count) for count in (2048, 20480))
 
     def whole() -> int:
         return streamed(many, window=1024)
 
     def tenth() -> int:
-        """Ten times, from its shards each time, so that both are timed for as long."""
+        """Repeat ten times from the shards, so that both sides run equally long."""
         return sum(streamed(few, window=1024) for _ in range(10))
 
-    found = in_turn(whole, tenth, repeats=5)
+    timed = in_turn(whole, tenth, repeats=5)
     yield Row(
         what="10x the images: time of an epoch of batches from shards",
         against="10x the time",
-        ours=f"{many.count / found.ours:.2f} s",
-        other=f"{few.count / found.other:.3f} s",
-        ratio=1 / found.ratio,
+        ours=f"{many.count / timed.ours:.2f} s",
+        other=f"{few.count / timed.other:.3f} s",
+        ratio=1 / timed.ratio,
         bound=1.1,
         at_most=True,
     )
@@ -184,7 +184,7 @@ def growth(params: Params) -> Iterator[Row]:
 
 
 def peak_megabytes(pictures: Pictures) -> float:
-    """Of a process of its own that streams these shards."""
+    """Peak memory of a new process that streams these shards."""
     words = [sys.executable, "-m", "benchmarks.feeding", str(pictures.side), str(pictures.count)]
     root = Path(__file__).parents[1]
     import os
@@ -200,5 +200,5 @@ if __name__ == "__main__":
 
     side, count = map(int, sys.argv[1:])
     streamed(Pictures(load(Path(__file__).parents[1] / "params.yaml"), side=side, count=count), window=1024)
-    # not getrusage's, which a process has from who started it
+    # not getrusage's, which is inherited from the parent process
     print(int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024)

@@ -1,4 +1,4 @@
-"""What only a CUDA GPU shows: how much of its matrix rate a training uses, and what feeding it costs."""
+"""On a CUDA GPU: the share of its matrix rate that a training uses, and the cost of feeding it."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from benchmarks.training import Ours, Repeated
 from pipeline.config.params import Params
 from pipeline.models.layer_costs import count
 
-SHAPES = {  # run, n, side of the pictures, least share of the matrix rate
+SHAPES = {  # run, n, side of images, required share of the matrix rate
     "Network-1 n=64, 29 px": ("cifar10-pixel", 64, 32, 0.35),
     "Network-1 n=128, 29 px": ("cifar10-pixel", 128, 32, 0.45),
     "Network-2, 225 px": ("imagenet-full", 64, 256, 0.45),
@@ -40,15 +40,15 @@ def rows(params: Params) -> Iterator[Row]:
                 yield Row(what=fed, against=fixed, bound=0.97, note=missing)
                 continue
             ours = Ours(paths, Pictures(params, side=side, count=8 * batch), run, n=n, batch=batch)
-            found = in_turn(
+            timed = in_turn(
                 lambda ours=ours: ours.train(STEPS), lambda ours=ours: ours.train(STEPS, Repeated), repeats=3
             )
             layers = count(ours.model.cpu(), side=ours.spec.augment.crop, channels=3)
-            done = found.ours * 3 * sum(each.flops for each in layers)
+            done = timed.ours * 3 * sum(layer.flops for layer in layers)
             yield Row(
                 what=used,
                 against=matrix,
-                ours=f"{rate(found.ours)}, {done / 1e12:.0f} TFLOP/s",
+                ours=f"{rate(timed.ours)}, {done / 1e12:.0f} TFLOP/s",
                 other=f"{peak / 1e12:.0f} TFLOP/s",
                 ratio=done / peak,
                 bound=least,
@@ -56,9 +56,9 @@ def rows(params: Params) -> Iterator[Row]:
             yield Row(
                 what=fed,
                 against=fixed,
-                ours=rate(found.ours),
-                other=rate(found.other),
-                ratio=found.ratio,
+                ours=rate(timed.ours),
+                other=rate(timed.other),
+                ratio=timed.ratio,
                 bound=0.97,
             )
         seconds = whole_row(paths) if here else 0.0
@@ -75,19 +75,19 @@ def rows(params: Params) -> Iterator[Row]:
 
 
 def whole_row(params: Params) -> float:
-    """Seconds of all epochs of a pre-training and of the fine-tuning after it, at the paper's own scale."""
+    """Seconds of all epochs of a pre-training and its fine-tuning, at the paper's scale."""
     seconds = 0.0
     for stage, run in ROW.items():
         spec = getattr(params, stage)[run]
         pictures = Pictures(params, side=32, count=8 * spec.batch)
         ours = Ours(params, pictures, run, n=64, batch=spec.batch, stage=stage)
-        ours.train(STEPS)  # which compiles, and fills the caches
+        ours.train(STEPS)  # compiles, and fills the caches
         seconds += spec.epochs * CIFAR / spec.batch * seconds_of(lambda ours=ours: ours.train(STEPS)) / STEPS
     return seconds
 
 
 def matrix_rate(side: int = 8192, times: int = 50) -> float:
-    """FLOP/s of a large product of bf16 matrices."""
+    """Measure FLOP/s of a large product of bf16 matrices."""
     a, b = (torch.randn(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     for _ in range(5):
         a @ b

@@ -1,4 +1,4 @@
-"""Whole commands: stages side by side, a smoke graph, a graph with nothing left to do."""
+"""Whole commands: parallel stages, a smoke graph, a graph with nothing to do."""
 
 import json
 import os
@@ -20,14 +20,14 @@ BUSY = "while True: sum(range(10_000))"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The project's own programs first; threads as the command says, not as this shell does."""
+    """Put the project's programs first; remove the shell's settings of threads."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     return {**kept, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **more}
 
 
 def project(name: str) -> Path:
-    """A copy of the project in the current folder, with nothing made."""
+    """Copy the project, without results, to the current folder."""
     folder = Path(name).absolute()
     if not folder.exists():
         folder.mkdir()
@@ -50,7 +50,7 @@ def snakemake(folder: Path, *words: str) -> str:
 
 
 def side_by_side(params: Params) -> Iterator[Row]:
-    """Two pre-trainings of the smoke graph at once, as the graph starts them, beside a busy process."""
+    """Run two pre-trainings of the smoke graph in parallel, as the graph does, beside a busy process."""
     folder, names, seconds = project("side-by-side"), ("cifar10", "cifar100"), {}
     with warm(folder):
         for name in names:
@@ -81,7 +81,7 @@ def side_by_side(params: Params) -> Iterator[Row]:
 
 @contextmanager
 def warm(folder: Path) -> Iterator[None]:
-    """The process that a graph starts beside itself."""
+    """The warm worker that a graph starts."""
     (folder / "results").mkdir(exist_ok=True)
     words = [sys.executable, "-m", "pipeline.runner.worker"]
     server = subprocess.Popen(
@@ -105,11 +105,11 @@ def together(folder: Path, *stages: list[str]) -> None:
         )
         for stage in stages
     ]
-    assert [each.wait() for each in started] == [0] * len(started)
+    assert [process.wait() for process in started] == [0] * len(started)
 
 
 def smoke_graph(params: Params) -> Iterator[Row]:
-    """Table 6 from nothing: all the processors' seconds it took, against those that its stages worked."""
+    """Time Table 6 from nothing: total processor seconds against the seconds of its stages."""
     folder = project("graph")
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     snakemake(folder, "results/table6.csv")
@@ -119,7 +119,7 @@ def smoke_graph(params: Params) -> Iterator[Row]:
         *folder.glob("results/runs/*/*/*/*/run.json"),
         *folder.glob("results/runs/*/*/*/*/metrics.json"),
     ]
-    worked = sum(json.loads(each.read_text())["seconds"] for each in records)
+    worked = sum(json.loads(record.read_text())["seconds"] for record in records)
     yield Row(
         what=f"smoke graph of table6 ({len(records)} stages, {wall:.0f} s): processors' seconds in all",
         against="those of its stages' own work",
@@ -132,7 +132,7 @@ def smoke_graph(params: Params) -> Iterator[Row]:
 
 
 def up_to_date(params: Params) -> Iterator[Row]:
-    """What a second command costs, on the project's own results where all of them are made."""
+    """Time a second command on finished results."""
     for what, words, bound in (
         ("up-to-date snakemake, every paper", ["snakemake", "--cores", "all", "-n", "--quiet"], 8.0),
         ("dvc status", ["dvc", "status"], 15.0),

@@ -1,4 +1,4 @@
-"""The script that a competent researcher would write for the same work, to be measured against.
+"""The baseline: a script that a competent researcher would write for the same work.
 
 ImageFolder, DataLoader with two persistent workers, torchvision's v2 transforms and a corruption for each
 image, fp32, NCHW, torch.optim.Adam, the same network and batch. RESULTS.md says what was tried to better it.
@@ -61,12 +61,12 @@ CORRUPTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Corrupted(Dataset):
-    """An image as the network sees it, and as it should be restored."""
+    """An image as the network's input, and its target."""
 
     def __init__(self, folder: Path, *, crop: int, corruption: str) -> None:
         augment = [v2.ToImage(), v2.RandomCrop(crop), v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32)]
         self.images = ImageFolder(str(folder), v2.Compose(augment))
-        self.mean, self.std = (255 * torch.tensor(each).view(3, 1, 1) for each in (MEAN, STD))
+        self.mean, self.std = (255 * torch.tensor(numbers).view(3, 1, 1) for numbers in (MEAN, STD))
         self.corrupt = CORRUPTIONS[corruption]
 
     def __len__(self) -> int:
@@ -104,10 +104,10 @@ class Peer:
         self.batches = forever(loader(folder, crop=crop, corruption="pixel_gaussian", batch=batch))
 
     def train(self, steps: int) -> float:
-        """The last loss, read once an epoch by a script that knows its costs; here once."""
+        """Return the last loss; reading it synchronises, so a good script does it once per epoch."""
         for _ in range(steps):
-            seen, wanted = (each.to(self.device, non_blocking=True) for each in next(self.batches))
-            loss = nn.functional.mse_loss(self.model(seen), wanted)
+            seen, target = (tensor.to(self.device, non_blocking=True) for tensor in next(self.batches))
+            loss = nn.functional.mse_loss(self.model(seen), target)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()

@@ -1,4 +1,4 @@
-"""The same drawn pictures for both sides: a folder of files, and shards made of it."""
+"""Drawn pictures for both sides: a folder of files, and shards made from it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ SCALE = "bench"
 
 @dataclass(frozen=True)
 class Pictures:
-    """`count` pictures of one size, in the current folder."""
+    """`count` pictures of one size in the current folder."""
 
     params: Params
     side: int
@@ -32,7 +32,7 @@ class Pictures:
 
     @cached_property
     def folder(self) -> Path:
-        """SPLIT/CLASS/IMAGE, as PNG or JPEG files."""
+        """Write SPLIT/CLASS/IMAGE as PNG or JPEG files."""
         from PIL import Image
 
         root = Path(self.name)
@@ -55,12 +55,12 @@ class Pictures:
         datasets = {**self.params.datasets, self.name: dataset}
         shards = Graph(replace(self.params, scale=SCALE, scales=scales, datasets=datasets)).shards(self.name)
         if not shards.manifest.exists():
-            writer.SHARD_BYTES = 1 << 20  # several shards, so that a small set streams as a large one would
+            writer.SHARD_BYTES = 1 << 20  # several shards, so that a small set streams like a large one
             writer.shard(shards)
         return open_manifest(shards.manifest, "train")
 
     def images(self, *, stream: bool = False) -> Images:
-        """As a stage that begins: nothing is held or known of the shards yet."""
+        """Open the shards as at a stage's start, with nothing cached."""
         above = 0.0 if stream else self.params.engine.stream_above_gb
         return Images(replace(self.manifest), stream_above_gb=above)
 

@@ -1,4 +1,4 @@
-"""Two ways of doing one thing, timed in turn."""
+"""Two implementations timed in alternation."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the table. The ratio says how many times ours does better, or what ours costs (`at_most`)."""
+    """A line of the table. The ratio is how many times ours is faster, or what ours costs (`at_most`)."""
 
     what: str
     against: str
@@ -31,7 +31,7 @@ class Row:
 
 
 class Rates(NamedTuple):
-    """Medians, in images a second; the ratio is the median of the pairs' own."""
+    """Median images per second; the ratio is the median of the pairs' ratios."""
 
     ours: float
     other: float
@@ -45,7 +45,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def in_turn(ours: Callable[[], int], other: Callable[[], int], *, repeats: int) -> Rates:
-    """Each side says how many images it did; a first pair warms up and is not counted."""
+    """Time both sides in alternation; they return their images. A first pair warms up and is not counted."""
     pairs = []
     for _ in range(repeats + 1):
         rates = []
@@ -55,9 +55,9 @@ def in_turn(ours: Callable[[], int], other: Callable[[], int], *, repeats: int) 
         pairs.append(rates)
     counted = pairs[1:]
     return Rates(
-        statistics.median(each[0] for each in counted),
-        statistics.median(each[1] for each in counted),
-        statistics.median(each[0] / each[1] for each in counted),
+        statistics.median(pair[0] for pair in counted),
+        statistics.median(pair[1] for pair in counted),
+        statistics.median(pair[0] / pair[1] for pair in counted),
     )
 
 

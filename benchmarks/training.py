@@ -1,4 +1,4 @@
-"""Pre-training end to end: the one loop with its data, against the peer."""
+"""Pre-training end to end: our loop with its data, against the peer."""
 
 import os
 import tempfile
@@ -22,12 +22,12 @@ from pipeline.training.loop import fit
 from pipeline.work.graph import Graph
 
 BATCH, CROP = 64, 29
-STEPS = {16: 12, 64: 3}  # of one timing, by n
+STEPS = {16: 12, 64: 3}  # per timing, by n
 LEAST = {(16, "bf16"): 2.5, (64, "bf16"): 3.0, (16, "fp32"): 1.4, (64, "fp32"): 1.4}
 
 
 class Repeated(Batches):
-    """The first batch again and again: a training without the cost of its data."""
+    """Repeat the first batch: a training without the cost of its data."""
 
     kept: Batch | None = None
 
@@ -37,7 +37,7 @@ class Repeated(Batches):
 
 
 class Ours:
-    """The stage's own loop, for as many steps as are asked for."""
+    """The stage's loop for a given number of steps."""
 
     def __init__(
         self, params: Params, pictures: Pictures, run: str, *, n: int, batch: int, stage: str = "pretrain"
@@ -90,12 +90,12 @@ def rows(params: Params) -> Iterator[Row]:
                 continue
             engine = replace(params.engine, precision=kind)
             ours = Ours(replace(params, engine=engine), pictures, "cifar10-pixel", n=n, batch=BATCH)
-            found = in_turn(lambda ours=ours, steps=steps: ours.train(steps), other, repeats=5)
+            timed = in_turn(lambda ours=ours, steps=steps: ours.train(steps), other, repeats=5)
             yield Row(
                 what=what,
                 against="the peer, fp32",
-                ours=rate(found.ours),
-                other=rate(found.other),
-                ratio=found.ratio,
+                ours=rate(timed.ours),
+                other=rate(timed.other),
+                ratio=timed.ratio,
                 bound=least,
             )

@@ -1,6 +1,6 @@
-"""Faults, injected for real. A fault is done so many times and says of each what was lost: "" where nothing was.
+"""Faults, injected for real. A fault yields for every injection what was lost, "" if nothing was.
 
-`python -m torture` does them at full length; tests/test_torture.py does a few of each.
+`python -m torture` injects them at full length; tests/test_torture.py injects a few of each kind.
 """
 
 import io
@@ -21,14 +21,14 @@ from pipeline.tracking.follower import FOLLOWED
 
 @dataclass(frozen=True)
 class Fault:
-    inject: Callable[[Path, int, Random], Iterator[str]]  # in a project's folder, so many times
+    inject: Callable[[Path, int, Random], Iterator[str]]  # takes a project's folder and a number of times
     times: int
-    few: int = 0  # times in the tests; 0: too long for them
-    graph: bool = False  # runs whole graphs
+    few: int = 0  # times in the tests; 0: too slow for them
+    graph: bool = False  # whether it runs whole graphs
 
 
 def refused(act: Callable, names: str = "") -> str:
-    """Whether `act` ended in one line that names what is wrong, as a command of the project does."""
+    """Check that `act` ends in a one-line error that names what is wrong; "" if it does."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -53,7 +53,7 @@ def faults() -> dict[str, Fault]:
 
 
 def suffer(name: str, seed: int, most: int) -> tuple[int, list[str], float]:
-    """Do one fault in a folder of its own: how often it was injected, what was lost, how long it took."""
+    """Inject a fault in a new folder; return the number of injections, the losses, and the seconds."""
     began, outcomes = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         place = Path(folder) / "project"
@@ -67,4 +67,4 @@ def suffer(name: str, seed: int, most: int) -> tuple[int, list[str], float]:
         except Exception as error:
             outcomes.append(f"{type(error).__name__}: {error}")
         os.chdir("/")
-    return len(outcomes), [each for each in outcomes if each], time.monotonic() - began
+    return len(outcomes), [outcome for outcome in outcomes if outcome], time.monotonic() - began

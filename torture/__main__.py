@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments and the damage")
     parser.add_argument("--most", type=int, default=10**9, help="times that any fault is injected")
     given = parser.parse_args()
-    names = [each for each in faults() if not given.names or any(part in each for part in given.names)]
+    names = [name for name in faults() if not given.names or any(part in name for part in given.names)]
     print(f"seed {given.seed}\n\n{'fault':58} injected  survived  lost  seconds", flush=True)
     lost_at_all = []
     with ProcessPoolExecutor(4, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
@@ -23,7 +23,7 @@ def main() -> None:
         for name, result in done.items():
             injected, lost, seconds = result.result()
             print(f"{name:58} {injected:8} {injected - len(lost):9} {len(lost):5} {seconds:8.0f}", flush=True)
-            lost_at_all += [f"{name}: {each}" for each in lost]
+            lost_at_all += [f"{name}: {outcome}" for outcome in lost]
             if not injected:
                 lost_at_all.append(f"{name}: never injected")
     print(*["", *lost_at_all[:40]] if lost_at_all else ["\nnothing was lost"], sep="\n")

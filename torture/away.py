@@ -1,4 +1,4 @@
-"""MLflow away: its store locked, its disk full, its server down; runs go on, and all of it is delivered later."""
+"""MLflow away: store locked, disk full, server down. Runs continue, and their events are delivered later."""
 
 import shutil
 import sqlite3
@@ -29,7 +29,7 @@ with events.tracked(training, SimpleNamespace(sha256="0"), commit="0", files=[])
     for step in range(1, steps + 1):
         events.log(step, {"loss": 1 / step})
         time.sleep(pause)
-"""  # a run that tells its steps, and trains nothing
+"""  # a run that logs steps without training
 
 
 def teller(place: Path, seed: int, steps: int, pause: float = 0.0, **more: str) -> subprocess.Popen:
@@ -39,15 +39,15 @@ def teller(place: Path, seed: int, steps: int, pause: float = 0.0, **more: str) 
 
 
 def told(place: Path, *, runs: int, steps: int) -> None:
-    """Stories that nobody has handed over yet."""
+    """Write runs' events that are not delivered yet."""
     shutil.rmtree(place / "results", ignore_errors=True)
     telling = [teller(place, seed, steps, PIPELINE_FOLLOWED="by nobody") for seed in range(runs)]
-    for each in telling:
-        assert not each.wait(), each.communicate()[0]
+    for process in telling:
+        assert not process.wait(), process.communicate()[0]
 
 
 def undelivered(database: Path, *, runs: int, steps: int) -> str:
-    """What MLflow lacks, or has twice."""
+    """Describe what MLflow lacks or has twice; "" if nothing."""
     with sqlite3.connect(database) as store:
         kept = store.execute(
             """select r.name, r.status, count(m.step), count(distinct m.step), max(m.step),
@@ -56,14 +56,14 @@ def undelivered(database: Path, *, runs: int, steps: int) -> str:
             where r.lifecycle_stage = 'active' group by r.run_uuid"""
         ).fetchall()
     whole = [("FINISHED", steps, steps, steps)] * runs
-    if [each[1:5] for each in kept] != whole or not all(each[5] for each in kept):
+    if [run[1:5] for run in kept] != whole or not all(run[5] for run in kept):
         return f"{kept} in MLflow instead of {runs} runs of {steps} steps"
     return ""
 
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """As another program that holds the store."""
+    """Lock the store, as another program would."""
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("begin exclusive")
     try:
@@ -74,7 +74,7 @@ def locked(database: Path) -> Iterator[None]:
 
 
 def store_locked(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """For a while, which costs nothing; or beyond all patience, which is said loudly."""
+    """Lock for a while, which loses nothing, or past the patience, which must be reported."""
     from torture.interruption import done
 
     database, steps = place / "mlflow.db", 300
@@ -104,7 +104,7 @@ def store_locked(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of its own; needs the right to mount, which containers and CI machines usually have."""
+    """Mount a small disk; needs the right to mount, which containers and CI machines usually have."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
     try:
@@ -114,7 +114,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill(file: Path, *, but: int = 0) -> None:
-    """All of a disk but so many bytes."""
+    """Fill a disk except for so many bytes."""
     file.write_bytes(bytes(max(0, shutil.disk_usage(file.parent).free - but)))
 
 
@@ -130,7 +130,7 @@ def may_mount() -> bool:
 
 
 def store_full(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """The disk of the store alone; the runs' is another."""
+    """Fill the store's disk; runs are on another."""
     from torture.interruption import done
 
     for _ in range(times):
@@ -152,7 +152,7 @@ def store_full(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def server_down(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """A run that ends without its server; then the server comes back, and all is delivered."""
+    """End a run while its server is down; start the server; everything is delivered."""
     with reserved_port() as port:
         for _ in range(times):
             yield _without_server(place, port)

@@ -1,4 +1,4 @@
-"""Damage: bits turned, files cut, values edited; each found before it is used, and mended by the next run."""
+"""Damage: bits flipped, files truncated, values edited; detected before use, repaired by the next run."""
 
 import io
 import json
@@ -35,7 +35,7 @@ FULL = "imagenet-full"
 
 
 def short_params(place: Path) -> dict[str, Any]:
-    """Leave two runs and what they need in params.yaml, which is then read in no time."""
+    """Cut params.yaml to two runs and what they need, to read it fast."""
     document = params_of(place)
     kept = {
         "pretrain": [FULL],
@@ -50,7 +50,7 @@ def short_params(place: Path) -> dict[str, Any]:
 
 
 def made(name: str, images: int = 4) -> Shards:
-    """A data set of a few images, sharded."""
+    """Shard a data set of a few images."""
     set_params(Path(), scales__smoke__images=images, scales__smoke__test_images=images)
     shards = Graph(load()).shards(name)
     shard(shards)
@@ -62,7 +62,7 @@ def read(shards: Shards, split: str = "train") -> Window:
 
 
 def spoilt(content: bytes, rng: Random) -> bytes:
-    """Another file: a bit turned, the end cut, a stretch of zeros or of noise, or a part doubled."""
+    """Flip a bit, cut the end, write zeros or noise, or repeat a part."""
     at = rng.randrange(len(content))
     to = min(len(content), at + rng.randrange(1, 2000))
     other = rng.choice(
@@ -78,7 +78,7 @@ def spoilt(content: bytes, rng: Random) -> bytes:
 
 
 def every_byte(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """All bytes of a shard, one after the other."""
+    """Change every byte of a shard in turn."""
     short_params(place)
     shards = made("cifar10", images=2)
     tar, manifest = shards.folder / "train-00000.tar", shards.manifest.read_bytes()
@@ -92,7 +92,7 @@ def every_byte(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def shards_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Anywhere in the shards of classes, of lists of classes and of masks; the next run mends them."""
+    """Damage shards of classes, of lists of classes and of masks anywhere; the next run repairs them."""
     short_params(place)
     every = [made(name) for name in ("cifar10", "voc2007", "voc2012")]
     for _ in range(times):
@@ -102,7 +102,7 @@ def shards_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
         tar.unlink() if rng.random() < 0.1 else tar.write_bytes(spoilt(content, rng))
         lost = refused(partial(read, shards, split), tar.name)
         if not lost and shards.manifest.exists():
-            lost = "the manifest still stands in the way of making it anew"
+            lost = "the damaged manifest was not moved away"
         shard(shards)
         if (tar.read_bytes(), shards.manifest.read_bytes()) != (content, manifest):
             lost = lost or f"{tar} was not mended"
@@ -111,13 +111,13 @@ def shards_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 def leaves(value: Any, path: tuple = ()) -> Iterator[tuple]:
     if isinstance(value, dict | list):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(each, (*path, key))
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(child, (*path, key))
     yield path
 
 
 def manifests_edited(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """A value changed or taken away; or the text spoilt."""
+    """Change or remove a value, or corrupt the text."""
     short_params(place)
     shards = made("stl10", images=10)
     text = shards.manifest.read_bytes()
@@ -125,8 +125,8 @@ def manifests_edited(place: Path, times: int, rng: Random) -> Iterator[str]:
         document = json.loads(text)
         *parents, last = rng.choice([path for path in leaves(document) if path])
         inner = document
-        for each in parents:
-            inner = inner[each]
+        for parent in parents:
+            inner = inner[parent]
         if rng.random() < 0.2:
             del inner[last]
         else:
@@ -138,7 +138,7 @@ def manifests_edited(place: Path, times: int, rng: Random) -> Iterator[str]:
         with_same_content = _parses_to(shards.manifest, json.loads(text))
         lost = "" if with_same_content else refused(partial(read, shards), "manifest.json")
         if not lost and not with_same_content and shards.manifest.exists():
-            lost = "the manifest still stands in the way of making it anew"
+            lost = "the damaged manifest was not moved away"
         yield lost
 
 
@@ -150,7 +150,7 @@ def _parses_to(path: Path, content: Any) -> bool:
 
 
 def weights_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Weights on whose loading everything depends."""
+    """Damage weights that other runs load."""
     short_params(place)
     made("imagenet", images=16)
     train(Graph(load()), "pretrain", FULL, 0)
@@ -164,14 +164,14 @@ def weights_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
         taken: list = []
         lost = refused(lambda taken=taken: taken.append(load_parts(training)), "weights.pt")
         if lost == "it was taken" and _equal(taken[0], whole):
-            lost = ""  # what was changed says nothing: the padding between tensors
+            lost = ""  # only padding between tensors was changed
         training.weights.write_bytes(content)
         yield lost
 
 
 def _with_nan(path: Path, rng: Random) -> None:
     content = torch.load(path, weights_only=True)
-    floats = [each for each in _tensors(content) if each.is_floating_point() and each.numel()]
+    floats = [tensor for tensor in _tensors(content) if tensor.is_floating_point() and tensor.numel()]
     tensor = rng.choice(floats)
     place = tuple(rng.randrange(length) for length in tensor.shape)
     tensor[place] = rng.choice([math.nan, math.inf, -math.inf])
@@ -182,8 +182,8 @@ def _tensors(content: Any) -> Iterator[torch.Tensor]:
     if isinstance(content, torch.Tensor):
         yield content
     elif isinstance(content, dict | list):
-        for each in content.values() if isinstance(content, dict) else content:
-            yield from _tensors(each)
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _tensors(part)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -195,7 +195,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def checkpoints_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """A checkpoint in which a run's middle is damaged, or not a number: refused, then trained anew to the same end."""
+    """Damage a checkpoint or make it NaN: it is refused, and retraining gives the same result."""
     short_params(place)
     made("imagenet", images=16)
     graph = Graph(load())
@@ -203,7 +203,7 @@ def checkpoints_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
     checkpoint = training.folder / "checkpoint.pt"
     train(graph, "pretrain", FULL, 0)
     whole = load_parts(training)
-    set_params(place, engine__checkpoint_seconds=-1)  # one after every step
+    set_params(place, engine__checkpoint_seconds=-1)  # write one after every step
     kept = _checkpoint_of(training)
     for number in range(times):
         checkpoint.write_bytes(kept)
@@ -213,7 +213,7 @@ def checkpoints_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
             _with_nan(checkpoint, rng)
         training.weights.unlink(missing_ok=True)
         lost = refused(lambda: train(Graph(load()), "pretrain", FULL, 0), "checkpoint.pt")
-        if lost != "it was taken":  # where padding was changed it may be, and must end the same
+        if lost != "it was taken":  # with only padding changed it may be, but must give the same result
             train(Graph(load()), "pretrain", FULL, 0)
         else:
             lost = ""
@@ -223,7 +223,7 @@ def checkpoints_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def _checkpoint_of(training: Any) -> bytes:
-    """A checkpoint from the middle of a run."""
+    """Return a checkpoint from the middle of a run."""
     kept: list[bytes] = []
     unlink = Path.unlink
 
@@ -242,7 +242,7 @@ def _checkpoint_of(training: Any) -> bytes:
 
 @contextmanager
 def counts_as_official(name: str, content: bytes) -> Iterator[None]:
-    """As if this were the content whose checksum is the official one."""
+    """Make this content's checksum the official one."""
     import hashlib
 
     old = official()[name]
@@ -254,7 +254,7 @@ def counts_as_official(name: str, content: bytes) -> Iterator[None]:
 
 
 def archives_spoilt(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Official files of every kind, with a bit changed."""
+    """Flip a bit in official files of every kind."""
     raw, mirror = place / "data" / "raw" / "some", place / "mirror"
     raw.mkdir(parents=True)
     mirror.mkdir()
@@ -281,7 +281,7 @@ def _png(side: int) -> bytes:
 
 
 def _images_that_lie(rng: Random) -> bytes:
-    """A picture whose header says another size than it has."""
+    """An image whose header gives another size."""
     import zlib
 
     width, height = (rng.choice([0, 1, 7, 9, 20_000, 60_000, 2**31 - 1]) for _ in range(2))
@@ -312,7 +312,7 @@ def images_lie(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def _sealed(shards: Shards, members: dict[str, bytes]) -> None:
-    """Put a shard of our own in the place of train's, with a manifest that vouches for it."""
+    """Replace train's shard, with a manifest that matches the replacement."""
     tar = shards.folder / "train-00000.tar"
     with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as file:
         for name, content in members.items():
@@ -329,7 +329,7 @@ def _sealed(shards: Shards, members: dict[str, bytes]) -> None:
 
 
 def labels_out_of_range(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """In shards whose checksums are right."""
+    """Put bad samples into shards with correct checksums."""
     short_params(place)
     every = {"cifar10": "cls", "voc2007": "json", "voc2012": "mask.pgm"}
     shards = {name: made(name) for name in every}

@@ -1,4 +1,4 @@
-"""Disk: what cannot fit does not begin; a disk that fills in mid-run keeps the last good checkpoint."""
+"""Disk: work that cannot fit does not start; a disk that fills during a run keeps the last good checkpoint."""
 
 import sys
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from torture.interruption import done
 
 
 def full_before(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """A training, or the shards of a data set, on a disk that is too small: what is needed, what is free."""
+    """Start a training or sharding on a disk that is too small: the error says what is needed and free."""
     short_params(place)
     shards = made("imagenet", images=16)
     for number in range(times):
@@ -32,7 +32,7 @@ def full_before(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def full_in_mid_run(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Filled while it trains, as another program would do; with room again, the same run ends as it should."""
+    """Fill the disk during a training; once there is room, the same run ends with the right result."""
     short_params(place)
     made("imagenet", images=16)
     epochs = {"scales__smoke__epochs": both(30), f"pretrain__{FULL}__epochs": 30}

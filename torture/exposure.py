@@ -1,4 +1,4 @@
-"""Exposure: what runs tell holds no secret of the environment; addresses are shown without their passwords."""
+"""Exposure: runs record no secrets of the environment; addresses are printed without passwords."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ ENVIRONMENT = dict.fromkeys(
 
 
 def secrets(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """A whole run, told to stores of many kinds: nothing that it says or leaves has the secret in it."""
+    """Run with stores of many kinds: no output and no file contains the secret."""
     short_params(place)
     done(place, sys.executable, "-m", "pipeline.shard", "imagenet")
     for number in range(times):
@@ -32,15 +32,15 @@ def secrets(place: Path, times: int, rng: Random) -> Iterator[str]:
         more = {**ENVIRONMENT, "MLFLOW_TRACKING_URI": address, "MLFLOW_TRACKING_USERNAME": "reader"}
         said = done(place, sys.executable, "-m", "pipeline.pretrain", FULL, **more)
         said += done(place, sys.executable, "-m", "pipeline.track", check=False, **more)
-        found = ["what was said"] if SECRET in said else []
-        found += [
-            str(each) for each in place.rglob("*") if each.is_file() and SECRET.encode() in each.read_bytes()
+        leaks = ["what was said"] if SECRET in said else []
+        leaks += [
+            str(file) for file in place.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()
         ]
-        yield f"the secret is in {found}" if found else ""
+        yield f"the secret is in {leaks}" if leaks else ""
 
 
 def listens(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Nothing of the project listens; what its README starts does so on this machine alone."""
+    """The project opens no port; servers that README starts listen on this machine only."""
     root = Path(__file__).parents[1]
     for file in (root / "README.md", root / "Makefile"):
         for line in file.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Fuzz: whatever params.yaml, a manifest or a shard holds, it is taken or refused in one line, soon, in its place."""
+"""Fuzz: any params.yaml, manifest or shard is accepted or refused in one line, fast, with no file elsewhere."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from pipeline.work.graph import Graph
 from torture import Fault, refused
 from torture.damage import leaves, made, short_params
 
-SECONDS = 10  # in which any input must be answered
+SECONDS = 10  # time limit for any input
 
 VALUES = st.recursive(
     st.none()
@@ -46,7 +46,7 @@ CUTS = st.lists(st.tuples(st.integers(0, 2**31), st.integers(0, 40), st.binary(m
 
 
 def edited(document: dict, edits: list[tuple[int, object]]) -> dict:
-    """With other values at some places."""
+    """Replace values at some places."""
     document = json.loads(json.dumps(document))
     for number, value in edits:
         places = [path for path in leaves(document) if path]
@@ -54,8 +54,8 @@ def edited(document: dict, edits: list[tuple[int, object]]) -> dict:
             break
         *parents, last = places[number % len(places)]
         inner = document
-        for each in parents:
-            inner = inner[each]
+        for parent in parents:
+            inner = inner[parent]
         if value == "take away":
             del inner[last]
         else:
@@ -71,7 +71,7 @@ def cut(content: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def answered_soon(act: Callable) -> str:
-    """Taken or refused; not a traceback, not a hang."""
+    """Check that the input is accepted or refused, without traceback or hang."""
 
     def late(number: int, frame: object) -> None:
         raise TimeoutError(f"no answer in {SECONDS} s")
@@ -88,7 +88,7 @@ def answered_soon(act: Callable) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """A file that is read: what it holds rightly, other contents to try, and what is lost when it holds these bytes."""
+    """A file to fuzz: its correct content, other contents to try, and the check that reads given bytes."""
 
     content: bytes
     variants: st.SearchStrategy[bytes]
@@ -96,7 +96,7 @@ class Target:
 
 
 def params(place: Path) -> Target:
-    """What is taken is resolved, too."""
+    """Accepted params are resolved, too."""
     path, document = place / "params.yaml", short_params(place)
 
     def text(edits: list) -> bytes:
@@ -118,7 +118,7 @@ def params(place: Path) -> Target:
 
 
 def manifest(place: Path) -> Target:
-    """Under a checksum that is right, as long as there is something to check."""
+    """Manifests with a correct checksum where possible."""
     short_params(place)
     path = made("voc2012", images=2).manifest
     document = json.loads(path.read_bytes())
@@ -137,7 +137,7 @@ def manifest(place: Path) -> Target:
 
 
 def shard(place: Path) -> Target:
-    """Under checksums that are right."""
+    """Shards with correct checksums."""
     short_params(place)
     shards = made("voc2012", images=2)
     tar, document = shards.folder / "train-00000.tar", json.loads(shards.manifest.read_bytes())
@@ -159,7 +159,7 @@ def read_all(manifest: Path) -> None:
         kept, said = tar.read_bytes() if tar.exists() else None, manifest.read_bytes()
         try:
             list(read_shards(opened, [number]))
-        finally:  # what was set aside comes back for the next input
+        finally:  # restore moved files for the next input
             if kept is not None:
                 tar.write_bytes(kept)
             manifest.write_bytes(said)
@@ -173,7 +173,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
 
 
 def fuzzed(name: str, place: Path, times: int, rng: Random) -> Iterator[str]:
-    """With other values and characters, as hypothesis draws them."""
+    """Inputs drawn by hypothesis."""
     target, outcomes = TARGETS[name](place), []
 
     @seeded(rng.getrandbits(32))
@@ -185,14 +185,14 @@ def fuzzed(name: str, place: Path, times: int, rng: Random) -> Iterator[str]:
         suppress_health_check=list(HealthCheck),
     )
     @given(target.variants)
-    def each(content: bytes) -> None:
+    def try_content(content: bytes) -> None:
         outcomes.append(target.answer(content))
 
-    yield from nothing_appears(place, lambda: each() or outcomes)
+    yield from nothing_appears(place, lambda: try_content() or outcomes)
 
 
 def led(name: str, place: Path, times: int, rng: Random) -> Iterator[str]:
-    """With bytes that lead to code not reached before, as atheris finds them; in a process, since it ends its own."""
+    """Coverage-guided inputs by atheris, in a child process, since atheris ends its process."""
     script, outcomes = Path(__file__).with_name("led.py"), place / "data" / "outcomes"
     outcomes.parent.mkdir(exist_ok=True)
     words = [sys.executable, "-P", script, name, str(times), str(rng.getrandbits(31)), outcomes]
@@ -210,7 +210,7 @@ def led(name: str, place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def nothing_appears(place: Path, run: Callable[[], list[str]]) -> Iterator[str]:
-    """What was lost, and what lies outside the project's data that did not before."""
+    """Yield losses, and files that appeared outside the project's data."""
     before = _outside(place)
     yield from run()
     if _outside(place) != before:
@@ -218,16 +218,16 @@ def nothing_appears(place: Path, run: Callable[[], list[str]]) -> Iterator[str]:
 
 
 def _outside(place: Path) -> set[str]:
-    """Names of what lies beside the project, and in it but for its data."""
+    """All files in and beside the project, except its data."""
     data = place / "data"
     return {
-        str(each)
-        for each in place.parent.rglob("*")
-        if data not in each.parents and ".hypothesis" not in str(each)
+        str(file)
+        for file in place.parent.rglob("*")
+        if data not in file.parents and ".hypothesis" not in str(file)
     }
 
 
-LED = find_spec("atheris") is not None  # where it is not, hypothesis draws all of the inputs
+LED = find_spec("atheris") is not None  # without atheris, hypothesis draws all inputs
 FAULTS = {f"fuzz: {name}": Fault(partial(fuzzed, name), 2000 if LED else 3500, few=100) for name in TARGETS}
 if LED:
     FAULTS |= {f"fuzz: {name}, led by coverage": Fault(partial(led, name), 1500, few=100) for name in TARGETS}

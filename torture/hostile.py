@@ -1,4 +1,4 @@
-"""Hostile input: made to leave the folder, to run code, to fill the disk; refused, or without effect."""
+"""Hostile input that tries to leave its folder, run code or fill the disk: refused, or without effect."""
 
 import gzip
 import io
@@ -27,7 +27,7 @@ RAN = Path("ran")  # what hostile code would leave
 
 
 class Evil:
-    """Code that pickle would run."""
+    """An object whose pickle runs code."""
 
     def __reduce__(self) -> tuple:
         return os.system, (f"touch {RAN.absolute()}",)
@@ -41,7 +41,7 @@ def _member(name: str, **fields: object) -> tarfile.TarInfo:
 
 
 def _tars() -> dict[str, list[tarfile.TarInfo]]:
-    """Members that an archive from the network must not have."""
+    """Archives with paths, links and devices that lead out of the folder."""
     link, hard = tarfile.SYMTYPE, tarfile.LNKTYPE
     return {
         "a name that goes up": [_member("../outside", size=3)],
@@ -86,9 +86,9 @@ def archives(place: Path, times: int, rng: Random) -> Iterator[str]:
         lost = refused(partial(unpack, archive, folder), "some.tar")
         kept = {name for name in _tree(place.parent) if name not in before}
         if lost == "it was taken" and all(name.startswith("project/deep/folder/") for name in kept):
-            links = [each for each in folder.rglob("*") if each.is_symlink()]
-            lost = "" if all(place in each.resolve().parents for each in links) else "a link leads out"
-            if any(not (each.is_file() or each.is_dir()) for each in folder.rglob("*")):
+            links = [file for file in folder.rglob("*") if file.is_symlink()]
+            lost = "" if all(place in link.resolve().parents for link in links) else "a link leads out"
+            if any(not (file.is_file() or file.is_dir()) for file in folder.rglob("*")):
                 lost = "a device was made"
         elif kept:
             lost = f"it left {kept}"
@@ -97,7 +97,7 @@ def archives(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def bombs(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Archives that unpack to much more than they are: of zeros, of many members, of a size that is only declared."""
+    """Archives that unpack to much more: of zeros, of many members, or of a false declared size."""
 
     def of_zeros(file: io.BufferedIOBase) -> None:
         with gzip.open(file, "wb", 9) as packed:
@@ -133,13 +133,13 @@ def bombs(place: Path, times: int, rng: Random) -> Iterator[str]:
 def _packed(content: dict[str, bytes], how: int) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", how) as file:
-        for name, each in content.items():
-            file.writestr(name, each)
+        for name, text in content.items():
+            file.writestr(name, text)
     return buffer.getvalue()
 
 
 def pickles(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """In the place of tensors: code, other objects, bombs, nothing of the kind."""
+    """Replace tensors by code, other objects, bombs or garbage."""
     path = place / "weights.pt"
     plain = pickle.dumps({"parts": {}})
     many: list = [0]
@@ -166,7 +166,7 @@ def pickles(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def cifar(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Batches of CIFAR whose checksums count as right: even then only arrays and plain values are built."""
+    """CIFAR batches with accepted checksums: even then only arrays and plain values are built."""
     from torchvision.datasets import CIFAR10
 
     name, raw = CIFAR10.filename, place / "cifar10"
@@ -178,8 +178,8 @@ def cifar(place: Path, times: int, rng: Random) -> Iterator[str]:
 
     batches = [
         pickle.dumps(Evil(), 2),
-        *(Calls(*each).code for each in (("os", "system"), ("builtins", "eval"), ("numpy", "load"))),
-        *(Calls("numpy.core.multiarray", each).code for each in ("scalar", "fromfile", "_reconstruct")),
+        *(Calls(*names).code for names in (("os", "system"), ("builtins", "eval"), ("numpy", "load"))),
+        *(Calls("numpy.core.multiarray", names).code for names in ("scalar", "fromfile", "_reconstruct")),
         b"\x80\x02]q\x00.",
         b"",
         bytes(100),
@@ -188,7 +188,7 @@ def cifar(place: Path, times: int, rng: Random) -> Iterator[str]:
     for content in batches[:times]:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-            for member in ("batches.meta", *(each for each, _ in CIFAR10.train_list)):
+            for member in ("batches.meta", *(batch for batch, _ in CIFAR10.train_list)):
                 tar.addfile(
                     _member(f"{CIFAR10.base_folder}/{member}", size=len(content)), io.BytesIO(content)
                 )
@@ -200,7 +200,7 @@ def cifar(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def documents(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """YAML that builds objects, or grows; names that are paths or commands."""
+    """YAML that builds objects or expands; names that are paths or commands."""
     path = place / "params.yaml"
     document = short_params(place)
     touch = f"touch {RAN.absolute()}"

@@ -1,4 +1,4 @@
-"""Interruption: a graph killed at its worst moments, then asked for again, ends as one that nothing disturbed."""
+"""Interruption: a graph killed at its worst moments and started again ends like an undisturbed one."""
 
 import csv
 import json
@@ -21,13 +21,13 @@ from conftest import both, keep_only, laid_out, set_params
 from torture import Fault
 from torture.damage import FULL, _equal
 
-PATIENCE = 120.0  # seconds for a moment to come
-LEAVES_WITHIN = 10.0  # seconds after Ctrl-C or SIGTERM
+PATIENCE = 120.0  # seconds to wait for a moment
+LEAVES_WITHIN = 10.0  # seconds to exit after Ctrl-C or SIGTERM
 WORDS = ("snakemake", "--cores", "2", "results/table6.csv")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """As a user's shell, with MLflow followed and the project's own programs."""
+    """A user's environment, with MLflow's follower and the project's programs."""
     kept = {
         name: value for name, value in os.environ.items() if name not in ("PIPELINE_FOLLOWED", "PYTHONPATH")
     }
@@ -40,7 +40,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def start(place: Path, *words: str, **more: str) -> subprocess.Popen[str]:
-    """In a session of its own, as a terminal's jobs are."""
+    """Start in a new process session, as a terminal does."""
     return subprocess.Popen(
         words,
         cwd=place,
@@ -60,29 +60,31 @@ def done(place: Path, *words: str, check: bool = True, **more: str) -> str:
 
 
 def small_graph(place: Path, *, epochs: int = 2) -> None:
-    """Table 6 alone, and a checkpoint after every step."""
+    """Reduce params.yaml to Table 6, with a checkpoint after every step."""
     keep_only(place, "table6")
     pretrainings = ("imagenet-none", "imagenet-input-output", FULL)
-    own = {f"pretrain__{name}__epochs": epochs for name in pretrainings if epochs > 6}  # the paper's, else
-    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=both(epochs), **own)
+    epochs_of = {
+        f"pretrain__{name}__epochs": epochs for name in pretrainings if epochs > 6
+    }  # the paper's, else
+    set_params(place, engine__checkpoint_seconds=-1, scales__smoke__epochs=both(epochs), **epochs_of)
 
 
 def outcome(place: Path) -> dict[str, Any]:
-    """All that a finished graph must not owe to chance."""
+    """Everything in a finished graph that must be deterministic."""
     from pipeline.training.checkpoint import load_tensors
 
     with (place / "results" / "table6.csv").open(newline="") as file:
         table = [{**line, "commit": ""} for line in csv.DictReader(file)]
     weights = {
-        str(each.relative_to(place)): load_tensors(each)["parts"]
-        for each in place.glob("results/runs/*/*/*/*/weights.pt")
+        str(file.relative_to(place)): load_tensors(file)["parts"]
+        for file in place.glob("results/runs/*/*/*/*/weights.pt")
     }
     shards = {
-        str(each.relative_to(place)): each.read_bytes() for each in place.glob("data/*/*/*") if each.is_file()
+        str(file.relative_to(place)): file.read_bytes() for file in place.glob("data/*/*/*") if file.is_file()
     }
     losses = {
-        str(each.relative_to(place)): json.loads(each.read_text())["epoch_losses"]
-        for each in place.glob("results/runs/*/*/*/*/run.json")
+        str(file.relative_to(place)): json.loads(file.read_text())["epoch_losses"]
+        for file in place.glob("results/runs/*/*/*/*/run.json")
     }
     return {
         "table": table,
@@ -94,7 +96,7 @@ def outcome(place: Path) -> dict[str, Any]:
 
 
 def stored(database: Path) -> list[tuple]:
-    """Every run in MLflow, with its state, its parameters and its metrics by step."""
+    """Read every run in MLflow: state, parameters, metrics by step."""
     with sqlite3.connect(database) as store:
         return store.execute(
             """select r.name, r.status, (select count(*) from params p where p.run_uuid = r.run_uuid),
@@ -104,19 +106,19 @@ def stored(database: Path) -> list[tuple]:
         ).fetchall()
 
 
-def differences(place: Path, wanted: dict[str, Any]) -> str:
-    found = outcome(place)
-    for what, each in wanted.items():
-        if not _equal(found[what], each):
-            return f"{what} differs: {found[what]} instead of {each}"[:600]
-    if partial := [str(each) for each in place.rglob("*.partial") if ".snakemake" not in each.parts]:
+def differences(place: Path, expected: dict[str, Any]) -> str:
+    actual = outcome(place)
+    for what, file in expected.items():
+        if not _equal(actual[what], file):
+            return f"{what} differs: {actual[what]} instead of {file}"[:600]
+    if partial := [str(file) for file in place.rglob("*.partial") if ".snakemake" not in file.parts]:
         return f"partial files are left: {partial}"
     return ""
 
 
 @cache
 def undisturbed() -> dict[str, Any]:
-    """What the graph makes when nothing happens; made once for all faults of a process."""
+    """The outcome of an undisturbed graph; run once per process."""
     place = Path.cwd().with_name("undisturbed")
     laid_out(place)
     small_graph(place)
@@ -132,9 +134,9 @@ def family(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def runs_module(process: subprocess.Popen, module: str) -> bool:
-    for each in family(process):
+    for file in family(process):
         try:
-            if module in each.cmdline():
+            if module in file.cmdline():
                 return True
         except psutil.Error:
             continue
@@ -142,7 +144,7 @@ def runs_module(process: subprocess.Popen, module: str) -> bool:
 
 
 def any_file(place: Path, *patterns: str) -> bool:
-    return any(next(iter(place.glob(each)), None) is not None for each in patterns)
+    return any(next(iter(place.glob(file)), None) is not None for file in patterns)
 
 
 Moment = Callable[[Path, subprocess.Popen], bool]
@@ -159,53 +161,53 @@ MOMENTS: dict[str, Moment] = {
 
 
 def kill(process: subprocess.Popen, *, alone: bool) -> None:
-    """Everything at once, as when the machine goes down; or Snakemake alone, whose jobs then live on."""
+    """Kill everything at once, as a power cut does; or Snakemake alone, so that its jobs continue."""
     doomed = family(process)[-1:] if alone else family(process)
-    for each in reversed(doomed):
+    for file in reversed(doomed):
         try:
-            each.kill()
+            file.kill()
         except psutil.NoSuchProcess:
             continue
     process.wait()
 
 
 def killed(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """At moments that are waited for, one after the other, and at any moment; until so many have come."""
-    wanted, moments = undisturbed(), list(MOMENTS)
+    """Kill at the worst moments in turn, and at random moments, so many times."""
+    expected, moments = undisturbed(), list(MOMENTS)
     left, rounds = times, 0
     while left:
         rounds += 1
-        own = place.with_name(f"killed-{rounds}")
-        laid_out(own)
-        small_graph(own)
-        struck, process = 0, start(own, *WORDS)
+        folder = place.with_name(f"killed-{rounds}")
+        laid_out(folder)
+        small_graph(folder)
+        struck, process = 0, start(folder, *WORDS)
         while process.poll() is None:
             name = moments[(times - left) % len(moments)] if left and rng.random() < 0.7 else ""
             until = time.monotonic() + (PATIENCE if name else rng.uniform(1, 12) if left else PATIENCE * 5)
             since = time.monotonic() + rng.uniform(0, 2)
             while process.poll() is None and time.monotonic() < until:
-                if name and time.monotonic() > since and MOMENTS[name](own, process):
+                if name and time.monotonic() > since and MOMENTS[name](folder, process):
                     time.sleep(rng.uniform(0, 0.05))
                     break
                 time.sleep(0.003)
             if process.poll() is None and left:
                 kill(process, alone=rng.random() < 0.25)
                 left, struck = left - 1, struck + 1
-                process = start(own, *WORDS)
+                process = start(folder, *WORDS)
         said = process.communicate()[0]
         lost = f"it does not go on: {said[-1500:]}" if process.returncode else ""
         try:
-            lost = lost or differences(own, wanted)
+            lost = lost or differences(folder, expected)
         except FileNotFoundError as error:
             lost = f"{error.filename} is missing after a command that ended well and said: {said[-1500:]}"
         yield from [lost, *[""] * (struck - 1)][:struck]
-        shutil.rmtree(own)
+        shutil.rmtree(folder)
 
 
 def stopped(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Ctrl-C to all, SIGTERM to all or to Snakemake alone: a last checkpoint, and away within seconds."""
+    """Ctrl-C to all, SIGTERM to all or to Snakemake alone: a last checkpoint, then exit within seconds."""
     small_graph(place, epochs=4000)
-    set_params(place, engine__checkpoint_seconds=3600)  # what is found was written at the end
+    set_params(place, engine__checkpoint_seconds=3600)  # so checkpoints are written only at the end
     ways = [("SIGINT", True), ("SIGTERM", True), ("SIGTERM", False)]
     for number in range(times):
         blow, everybody = ways[number % len(ways)]
@@ -218,12 +220,12 @@ def stopped(place: Path, times: int, rng: Random) -> Iterator[str]:
         (os.killpg if everybody else os.kill)(process.pid, getattr(signal, blow))
         process.wait()
         took = time.monotonic() - clock
-        psutil.wait_procs(jobs)  # who hands over to MLflow may take longer, by itself
+        psutil.wait_procs(jobs)  # delivery to MLflow may take longer
         said = process.communicate()[0]
         written = [
-            each
-            for each in place.glob("results/runs/smoke/*/*/*/checkpoint.pt")
-            if each.stat().st_mtime > struck
+            file
+            for file in place.glob("results/runs/smoke/*/*/*/checkpoint.pt")
+            if file.stat().st_mtime > struck
         ]
         yield next(
             (
@@ -241,12 +243,12 @@ def stopped(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 def steps_told(place: Path) -> int:
     return sum(
-        each.read_text().count('"step"') for each in place.glob("results/runs/smoke/*/*/*/events.jsonl")
+        file.read_text().count('"step"') for file in place.glob("results/runs/smoke/*/*/*/events.jsonl")
     )
 
 
 def followers_killed(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Who hands over to MLflow, also while it makes the store's tables; the next one delivers all of it, once."""
+    """Kill the delivery to MLflow, also while it creates the store; the next one delivers everything, once."""
     from torture.away import told, undelivered
 
     for number in range(times):

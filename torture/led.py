@@ -1,4 +1,4 @@
-"""led.py TARGET TIMES SEED OUTCOMES: what atheris tries on one target, in a project's folder.
+"""led.py TARGET TIMES SEED OUTCOMES: run atheris on one target, in a project's folder.
 
 A script, since the package would import what atheris has to see while it is imported.
 """
@@ -19,14 +19,14 @@ def main() -> None:
     corpus = Path(outcomes).with_name("corpus")
     corpus.mkdir(parents=True)
     (corpus / "right").write_bytes(target.content)
-    with Path(outcomes).open("w") as told:
+    with Path(outcomes).open("w") as answers:
 
         def one(content: bytes) -> None:
-            told.write(json.dumps(target.answer(content)) + "\n")
-            told.flush()
+            answers.write(json.dumps(target.answer(content)) + "\n")
+            answers.flush()
 
         atheris.Setup([sys.argv[0], f"-runs={times}", f"-seed={seed}", str(corpus)], one)
-        atheris.Fuzz()  # which ends the process
+        atheris.Fuzz()  # ends the process
 
 
 if __name__ == "__main__":

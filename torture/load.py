@@ -1,4 +1,4 @@
-"""Load: many at once lose nothing; who comes second to a folder is told who was first."""
+"""Load: many processes at once lose nothing; a second graph in a folder is refused and names the first."""
 
 import shutil
 import time
@@ -14,21 +14,21 @@ from torture.away import teller, undelivered
 from torture.interruption import FULL, WORDS, done, family, kill, small_graph, start
 
 METRICS = 2000
-BOUND = 1.5  # times the memory of as many runs as there are cores; what 64 runs at once may take
+BOUND = 1.5  # limit of 64 runs' memory, relative to one run per core
 
 
 def metrics_at_once(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Eight processes, none above them, each with its own thousands of metrics; each process counts as one."""
+    """Eight independent processes with thousands of metrics; every process counts as one injection."""
     processes, database = 8, place / "mlflow.db"
     for _ in range(max(1, times // processes)):
         shutil.rmtree(place / "results", ignore_errors=True)
         database.unlink(missing_ok=True)
         telling = [teller(place, seed, METRICS, 0.001 * seed) for seed in range(processes)]
-        said = [each.communicate()[0] for each in telling]
-        deadline = time.monotonic() + 60  # who hands over may outlive the runs for some seconds
+        said = [process.communicate()[0] for process in telling]
+        deadline = time.monotonic() + 60  # delivery may outlast the runs by some seconds
         while (lost := _undelivered(database, processes)) and time.monotonic() < deadline:
             time.sleep(0.5)
-        died = [text for each, text in zip(telling, said, strict=True) if each.returncode]
+        died = [text for process, text in zip(telling, said, strict=True) if process.returncode]
         yield from [f"a run died: {died[0][-500:]}" if died else lost, *[""] * (processes - 1)]
 
 
@@ -42,7 +42,7 @@ def _undelivered(database: Path, runs: int) -> str:
 
 
 def two_graphs(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """Snakemake or DVC, while Snakemake runs in the same folder."""
+    """Start Snakemake or DVC while Snakemake runs in the same folder."""
     small_graph(place, epochs=4000)
     done(place, "git", "init", "-q")
     done(place, "dvc", "init", "-q", "-f")
@@ -62,7 +62,7 @@ def two_graphs(place: Path, times: int, rng: Random) -> Iterator[str]:
 
 
 def memory(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """So many fine-tunes, eight at a time: no more memory than eight take."""
+    """Run many fine-tunings, eight at a time, in the memory of eight."""
     cores = 8
     keep_only(place, "table6")
     keep_runs(place)
@@ -83,7 +83,7 @@ def memory(place: Path, times: int, rng: Random) -> Iterator[str]:
         )
         peak = 0
         while process.poll() is None:
-            peak = max(peak, sum(_resident(each) for each in family(process)))
+            peak = max(peak, sum(_resident(member) for member in family(process)))
             time.sleep(0.3)
         peaks.append(peak)
         if process.returncode:

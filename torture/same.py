@@ -1,4 +1,4 @@
-"""Determinism: one seed, one result to the bit, whatever the number of jobs at once and the order of their ends."""
+"""Determinism: one seed gives one result to the bit, for any number of parallel jobs and order of their ends."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from torture.interruption import WORDS, differences, done, small_graph, undistur
 
 
 def jobs_at_once(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """The graph of table 6 with other numbers of jobs at once."""
-    wanted = undisturbed()
+    """Run Table 6's graph with other numbers of parallel jobs."""
+    expected = undisturbed()
     for number, cores in zip(range(times), (4, 1, 3), strict=False):
-        own = place.with_name(f"cores-{number}")
-        laid_out(own)
-        small_graph(own)
-        done(own, WORDS[0], "--cores", str(cores), WORDS[3])
-        yield differences(own, wanted)
+        folder = place.with_name(f"cores-{number}")
+        laid_out(folder)
+        small_graph(folder)
+        done(folder, WORDS[0], "--cores", str(cores), WORDS[3])
+        yield differences(folder, expected)
 
 
 def threads(place: Path, times: int, rng: Random) -> Iterator[str]:
-    """A run twice, with each number of threads that its params fix."""
+    """Run a training twice at several numbers of threads."""
     short_params(place)
     made("imagenet", images=16)
     for number in range(times):
