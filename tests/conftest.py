@@ -1,4 +1,4 @@
-"""A workplace of its own for each test: a copy of what git would clone, with small params."""
+"""A separate workplace for every test: a copy of what git would clone, with small params."""
 
 import json
 import os
@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def both(epochs: int) -> dict[str, int]:
-    """The cap of either stage."""
+    """The same cap for both stages."""
     return {"pretrain": epochs, "finetune": epochs}
 
 
@@ -31,7 +31,7 @@ TINY = {"images": 48, "test_images": 40, "epochs": both(2), "batch": 16, "width"
 
 
 def params_of(folder: Path) -> dict:
-    """params.yaml without `like`, no part shared with another."""
+    """params.yaml with `like` resolved, runs sharing no objects."""
     return json.loads(json.dumps(resolved(read_yaml(folder / "params.yaml"))))
 
 
@@ -50,7 +50,7 @@ def set_params(folder: Path, **changes) -> None:
 
 
 def laid_out(folder: Path) -> Path:
-    """The project at a tiny smoke scale, in a folder of its own."""
+    """Copy the project, at a tiny smoke scale, to a folder."""
     folder.mkdir()
     for part in PARTS:
         source = ROOT / part
@@ -65,7 +65,7 @@ def laid_out(folder: Path) -> Path:
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[Path]:
-    """In that folder, and out of MLflow's sight: nobody hands over to it."""
+    """Enter the folder, without delivery to MLflow."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -75,7 +75,7 @@ def working_in(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def workplace(tmp_path):
-    """The project in a folder of its own that is the current one."""
+    """A copy of the project, as current folder."""
     with working_in(laid_out(tmp_path / "project")) as folder:
         yield folder
 
@@ -106,7 +106,7 @@ def once_made(tmp_path_factory):
 
 @pytest.fixture
 def made(once_made, tmp_path):
-    """A copy of it of the test's own, that is the current folder."""
+    """A copy of `made` for this test, as current folder."""
     shutil.copytree(once_made, tmp_path / "project")
     with working_in(tmp_path / "project") as folder:
         yield folder
@@ -124,7 +124,7 @@ def browser_tab(tmp_path_factory):
 
 @pytest.fixture
 def tab(browser_tab):
-    """A real browser as a reader finds it at first."""
+    """A real browser with a new profile."""
     import browser
 
     browser_tab.errors.clear()
@@ -135,7 +135,7 @@ def tab(browser_tab):
 
 
 def keep_only(folder: Path, table: str) -> None:
-    """Leave one table of the main paper, so that a whole graph is a matter of seconds."""
+    """Leave one table of the main paper, so that a whole graph takes seconds."""
     import yaml
 
     papers = folder / "pipeline" / "papers"
@@ -160,19 +160,19 @@ def keep_only(folder: Path, table: str) -> None:
 
 
 def keep_runs(folder: Path) -> None:
-    """Leave what the tables that are left show, and what it starts from: every job reads all of params.yaml."""
+    """Leave only the runs that the remaining tables use: every job reads all of params.yaml."""
     import yaml
 
     tables = yaml.safe_load((folder / "pipeline" / "papers" / "dong2016.yaml").read_text())["tables"]
-    wanted = set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(tables)))
+    used = set(re.findall(r"(?:pretrain|finetune)\.[\w-]+", str(tables)))
     document = params_of(folder)
-    for name in list(wanted):
+    for name in list(used):
         stage, run = name.split(".")
         while run := document[stage][run].get("start"):
             stage = "pretrain"
-            wanted.add(f"{stage}.{run}")
+            used.add(f"{stage}.{run}")
     for stage in ("pretrain", "finetune"):
-        document[stage] = {run: spec for run, spec in document[stage].items() if f"{stage}.{run}" in wanted}
+        document[stage] = {run: spec for run, spec in document[stage].items() if f"{stage}.{run}" in used}
     (folder / "params.yaml").write_text(
         yaml.dump({**document, "templates": {}}, Dumper=yaml.CSafeDumper, sort_keys=False)
     )
@@ -180,7 +180,7 @@ def keep_runs(folder: Path) -> None:
 
 @pytest.fixture
 def tracked(workplace, monkeypatch):
-    """The same, with MLflow's own store in it."""
+    """The same, with an MLflow store."""
     monkeypatch.delenv("PIPELINE_FOLLOWED")
     return workplace
 
@@ -208,7 +208,7 @@ def free_port() -> int:
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """A free port that stays so for one server, which sets SO_REUSEADDR, as uvicorn does.
+    """A free port, reserved for a server that sets SO_REUSEADDR, as uvicorn does.
 
     A port that is only known to have been free may become the near end of any connection on this machine,
     and keeps a server off it, also for the minute after that connection was closed.

@@ -1,4 +1,4 @@
-"""A real SLURM on one machine: what is cancelled or requeued goes on from its checkpoint, to the same table."""
+"""A real SLURM on one machine: cancelled and requeued jobs resume from checkpoints, to the same table."""
 
 import importlib.util
 import os
@@ -62,7 +62,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def until(true, what: str, *, seconds: float = 60.0):
-    """Wait for it; what it says comes back."""
+    """Wait for a process; return its output."""
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
@@ -122,7 +122,7 @@ def said(*words: str) -> str:
 
 
 def job_of(checkpoint: Path) -> str:
-    """The number of the running job that writes there, by the run's key in its comment."""
+    """The number of the running job of this folder, by the run's key in its comment."""
     key = checkpoint.parent.name.partition("-")[2]
     lines = said("squeue", "-h", "-t", "R", "-o", "%A %k").splitlines()
     return next((line.split()[0] for line in lines if key in line), "")

@@ -1,4 +1,4 @@
-"""What each corruption does to a batch: its statistics, its places, and where its chance comes from."""
+"""Each corruption's effect on a batch: statistics, positions, and random draws."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def generator(seed: int = 0, device: str = "cpu") -> torch.Generator:
 
 
 def images(count: int, size: int, *, channels: int = 3, seed: int = 1) -> torch.Tensor:
-    """Pixels in [1, 100): none is 0 by itself."""
+    """Pixels in [1, 100), so that 0 means hidden."""
     return 1 + 99 * torch.rand((count, channels, size, size), generator=generator(seed))
 
 

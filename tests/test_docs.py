@@ -1,4 +1,4 @@
-"""What the documents say to type works as printed, from a fresh copy."""
+"""The documents' commands and diffs work as printed, in a fresh copy."""
 
 import csv
 import re
@@ -19,7 +19,7 @@ def blocks(page: str, kind: str) -> list[str]:
 
 @pytest.fixture
 def fresh(tmp_path):
-    """The project as it is, in a folder of its own."""
+    """Copy the project to a folder."""
     folder = tmp_path / "project"
     folder.mkdir()
     for part in PARTS:
@@ -29,7 +29,7 @@ def fresh(tmp_path):
 
 
 def follow(page: str, folder: Path, *, scale: str = "smoke", **environment: str) -> str:
-    """Apply the page's diffs, then type its commands; a tiny scale keeps them short."""
+    """Apply the page's diffs, then run its commands; a tiny scale keeps them short."""
     for number, diff in enumerate(blocks(page, "diff")):
         (folder / f"{number}.diff").write_text(diff)
         command("git", "apply", f"{number}.diff", folder=folder, GIT_CEILING_DIRECTORIES=str(folder.parent))
@@ -37,10 +37,10 @@ def follow(page: str, folder: Path, *, scale: str = "smoke", **environment: str)
         folder, **{f"scales__{scale}__{name}": value for name, value in {**TINY, "repeats": 1}.items()}
     )
     (typed,) = blocks(page, "sh")
-    told = command(
+    completed = command(
         "bash", "-e", "-c", typed.replace("--cores all", "--cores 1"), folder=folder, **environment
     )
-    return told.stdout + told.stderr
+    return completed.stdout + completed.stderr
 
 
 @pytest.mark.parametrize(

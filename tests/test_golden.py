@@ -1,4 +1,4 @@
-"""What is recorded in tests/golden is what the code does; a key, a loss or a cell that changes is seen."""
+"""The code reproduces the records in tests/golden; a changed key, loss or cell is detected."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Real Snakemake and DVC runs: an edit makes anew exactly what it touches, and nothing stale is ever shown."""
+"""Real Snakemake and DVC runs: an edit remakes exactly what depends on it, and nothing stale is shown."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def weights(folder: Path) -> dict[str, int]:
 
 
 def made_anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Stage and run of what was trained between the two."""
+    """Stage and run of trainings that differ between the two."""
     return {"/".join(Path(name).parts[3:5]) for name, when in after.items() if before.get(name) != when}
 
 

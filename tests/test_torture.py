@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing let in: a few injections of every fault of `make torture`."""
+"""A few injections of every fault of `make torture`."""
 
 import socket
 from random import Random

@@ -1,4 +1,4 @@
-"""Several processes that share a training make of it what one does, and go on when one of them was lost."""
+"""Several processes give a training the result of one process, and resume after one of them was lost."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
 
 
 def distance(one: dict, other: dict) -> float:
-    """Between all weights and statistics of two networks."""
+    """The largest difference between weights and statistics of two networks."""
     apart = [
         float((tensor - other[part][name]).square().sum())
         for part, tensors in one.items()
@@ -130,7 +130,7 @@ def distance(one: dict, other: dict) -> float:
 
 
 def second_of(agent: int) -> int:
-    """The process of rank 1, a child of the one that torchrun is."""
+    """The process of rank 1, a child of torchrun."""
     for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
         if "RANK=1" in Path(f"/proc/{child}/environ").read_text().split("\0"):
             return int(child)

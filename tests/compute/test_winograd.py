@@ -1,4 +1,4 @@
-"""Winograd's convolutions are torch's, but for rounding: layer by layer and run by run."""
+"""Winograd convolutions equal torch's up to rounding, layer by layer and run by run."""
 
 import json
 from dataclasses import replace
@@ -104,7 +104,7 @@ def test_frozen_weights_have_no_gradient_and_pass_on_that_of_what_came_in(kind):
 @compiled
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
 def test_what_has_no_numbers_or_others_is_torchs_own(kind):
-    """As `count` asks a network for the sizes of its maps."""
+    """Run as `count` does to get the sizes of maps."""
     layer = kind(16, 32, 3, padding=1)
     winograd.take_over(layer)
     assert layer.to("meta")(torch.empty(2, 16, 7, 9, device="meta")).shape == (2, 32, 7, 9)

@@ -1,4 +1,4 @@
-"""Slips in params.yaml are named at the door: the key, the value, and what is allowed."""
+"""Errors in params.yaml are reported on load: the key, the value, and what is allowed."""
 
 import json
 import re
@@ -165,7 +165,7 @@ PARENTS = {
 
 
 def taken(run, *, name="mine"):
-    """What a run of `pretrain` has, beside these."""
+    """A run of `pretrain` with these keys changed."""
     return resolved(PARENTS | {"pretrain": PARENTS["pretrain"] | {name: run}})["pretrain"][name]
 
 
@@ -280,12 +280,12 @@ def test_dvc_changes_the_one_line_of_the_value_that_it_is_given(tmp_path, overri
         ["git", "diff", "--numstat"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert diff.stdout == "1\t1\tparams.yaml\n"
-    wanted = params_of(ROOT)
-    place = wanted
+    expected = params_of(ROOT)
+    place = expected
     for name in path[:-1]:
         place = place[name]
     place[path[-1]] = value
-    assert params_of(tmp_path) == wanted
+    assert params_of(tmp_path) == expected
 
 
 VALUES = st.recursive(
@@ -336,7 +336,7 @@ def validator():
 
 
 def slipped(place, value):
-    """params.yaml without `like`, with another value at one place."""
+    """params.yaml with `like` resolved and one value changed."""
     document = params_of(ROOT)
     *parents, last = place
     inner = document

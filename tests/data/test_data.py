@@ -1,4 +1,4 @@
-"""What goes into shards comes out of them; what is in a batch follows from (seed, step) alone."""
+"""Shards return what was written; a batch depends only on (seed, step)."""
 
 import dataclasses
 import hashlib
@@ -376,9 +376,9 @@ def test_labels_are_drawn_balanced_by_class_and_anew_for_each_seed():
 
 def test_what_is_held_out_is_never_trained_on(made):
     images = Images(open_manifest(made("cifar10").manifest, "train"), stream_above_gb=8)
-    wanted = Data(set="cifar10", split="train", holdout=10, labels=20)
-    kept, rest = held_out(images, wanted, seed=0)
-    drawn = subset(images, wanted, seed=0)
+    data = Data(set="cifar10", split="train", holdout=10, labels=20)
+    kept, rest = held_out(images, data, seed=0)
+    drawn = subset(images, data, seed=0)
     assert len(kept) == 10
     assert len(drawn) == 20
     assert not set(kept) & set(drawn)
@@ -387,20 +387,20 @@ def test_what_is_held_out_is_never_trained_on(made):
 
 def test_a_fold_is_the_manifests(made):
     images = Images(open_manifest(made("stl10").manifest, "train"), stream_above_gb=8)
-    wanted = Data(set="stl10", split="train", fold=True)
-    assert subset(images, wanted, seed=3).tolist() == sorted(images.manifest.record["folds"][3])
+    data = Data(set="stl10", split="train", fold=True)
+    assert subset(images, data, seed=3).tolist() == sorted(images.manifest.record["folds"][3])
 
 
 def test_what_is_held_out_of_a_fold_is_its_own_and_never_trained_on(made):
     images = Images(open_manifest(made("stl10").manifest, "train"), stream_above_gb=8)
-    wanted = Data(set="stl10", split="train", fold=True, holdout=4)
+    data = Data(set="stl10", split="train", fold=True, holdout=4)
     folds = [set(fold) for fold in images.manifest.record["folds"]]
     for seed, fold in enumerate(folds):
-        kept, rest = (set(each.tolist()) for each in held_out(images, wanted, seed=seed))
+        kept, rest = (set(each.tolist()) for each in held_out(images, data, seed=seed))
         assert len(kept) == min(4, len(fold) // 2)
         assert kept | rest == fold
         assert not kept & rest
-        assert set(subset(images, wanted, seed=seed).tolist()) == rest
+        assert set(subset(images, data, seed=seed).tolist()) == rest
 
 
 def test_a_set_sorted_by_class_gives_batches_as_a_random_draw_does(tmp_path, workplace, monkeypatch):
@@ -445,7 +445,7 @@ def test_a_split_that_is_not_there_is_named(made):
 
 
 def test_sharding_holds_no_more_in_memory_for_ten_times_the_images(workplace):
-    """Peak memory of the Python heap, over a set and one ten times as large."""
+    """Peak memory of the Python heap, for a data set and one ten times as large."""
     import tracemalloc
 
     peaks = []

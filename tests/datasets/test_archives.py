@@ -1,4 +1,4 @@
-"""Official files are found, checked before they are opened, and taken whole or not at all."""
+"""Official files are found, checked before they are opened, and stored whole or not at all."""
 
 import dataclasses
 import gzip
@@ -13,7 +13,7 @@ from pipeline.datasets.archives import find, official, place, unpack
 
 
 def offer(monkeypatch, folder, name, content):
-    """Put a file there whose checksum counts as the official one."""
+    """Write a file and make its checksum the official one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -41,7 +41,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def unreachable(monkeypatch):
-    """Every address is a closed port of this machine."""
+    """Replace every URL by a closed port of this machine."""
     for name, archive in official().items():
         closed = tuple(f"http://127.0.0.1:9/{name}" for _ in archive.urls)
         monkeypatch.setitem(official(), name, dataclasses.replace(archive, urls=closed))
@@ -59,10 +59,10 @@ def test_a_file_of_the_mirror_is_copied_and_then_needs_no_mirror(monkeypatch, tm
 
 
 def test_another_file_under_an_official_name_is_refused_with_both_checksums(monkeypatch, tmp_path, raw):
-    wanted = hashlib.md5(b"digits").hexdigest()
+    expected = hashlib.md5(b"digits").hexdigest()
     offer(monkeypatch, tmp_path / "mirror", NAME, b"digits").write_bytes(b"forgery")
     with pytest.raises(
-        ValueError, match=f"mirror/{NAME} .*{hashlib.md5(b'forgery').hexdigest()}.*{wanted}.*"
+        ValueError, match=f"mirror/{NAME} .*{hashlib.md5(b'forgery').hexdigest()}.*{expected}.*"
     ):
         place(NAME, raw, tmp_path / "mirror")
     assert not list(raw.iterdir())

@@ -1,4 +1,4 @@
-"""VOC, ImageNet and folders: photographs come as the bytes that they were stored as."""
+"""VOC, ImageNet and folders: photographs keep their bytes."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Official archives go through fetch and shard as a user's would, and come out of the shards as they went in."""
+"""Official archives go through fetch and shard unchanged."""
 
 import json
 
@@ -44,9 +44,9 @@ def held(shards, split):
 def test_stl10_keeps_its_official_folds(sharded):
     shards = sharded("stl10", stl10_files())
     images, pixels = held(shards, "train")
-    wanted = Data(set="stl10", split="train", fold=True)
+    data = Data(set="stl10", split="train", fold=True)
     written = chosen(shards, "train", 20)
-    assert [sorted(written[subset(images, wanted, seed=seed)]) for seed in range(10)] == [
+    assert [sorted(written[subset(images, data, seed=seed)]) for seed in range(10)] == [
         [k, k + 10] for k in range(10)
     ]
     for place, index in enumerate(written):

@@ -1,4 +1,4 @@
-"""Drawn pictures stand in for every source; the lists of classes; an interface that loads at once."""
+"""Drawn pictures for every source; the lists of classes; imports that stay fast."""
 
 import subprocess
 import sys

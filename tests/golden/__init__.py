@@ -10,7 +10,7 @@ RECORDS = Path(__file__).with_name("records")
 
 
 def read(name: str) -> list[str]:
-    """The lines of a record; none where there is none."""
+    """The lines of a record; none if it does not exist."""
     path = RECORDS / name
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
@@ -22,7 +22,7 @@ def write(name: str, lines: list[str]) -> None:
 
 
 def names(folder: str) -> list[str]:
-    """The records of a folder, one for each kind of machine."""
+    """The records of a folder, one per kind of machine."""
     return sorted(f"{folder}/{path.name}" for path in (RECORDS / folder).glob("*.txt"))
 
 

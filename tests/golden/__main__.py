@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def act(results: Path | None, *, renew: bool) -> list[str]:
-    """What differs; nothing once it is renewed."""
+    """The lines that differ; none after a renewal."""
     if results is not None:
         return (tables.renew if renew else tables.differences)(results) or []
     if renew:

@@ -1,4 +1,4 @@
-"""Floating-point results depend on torch and on the CPU's instructions: the kinds of machine that records are of."""
+"""Kinds of machine: floating-point results depend on torch and on the CPU's instructions."""
 
 import platform
 import re
@@ -12,13 +12,13 @@ CAPABILITIES = {"DEFAULT": "SSE41", "AVX2": "ALL", "AVX512": "ALL"}
 
 
 def capabilities() -> list[str]:
-    """This machine's own, then the lesser ones that it can compute with."""
+    """This machine's capability, then the lesser ones that it can run with."""
     own, names = torch.backends.cpu.get_cpu_capability(), list(CAPABILITIES)
     return names[names.index(own) :: -1] if own in names else [own]
 
 
 def environment(capability: str) -> dict[str, str]:
-    """What holds a new process to this capability, one thread and no GPU."""
+    """Environment that limits a process to this capability, one thread and no GPU."""
     return {
         "ATEN_CPU_CAPABILITY": capability.lower(),
         "ONEDNN_MAX_CPU_ISA": CAPABILITIES.get(capability, "ALL"),

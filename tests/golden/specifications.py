@@ -40,7 +40,7 @@ def of_scale(scale: str) -> list[str]:
 
 
 def works(graph: Graph) -> Iterator[Shards | Training | Measurement]:
-    """All that params.yaml names at a scale."""
+    """All pieces of work of params.yaml at a scale."""
     yield from map(graph.shards, graph.params.datasets)
     for stage in STAGES:
         for name in graph.params.runs(stage):

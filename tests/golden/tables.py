@@ -15,7 +15,7 @@ def record() -> str:
 
 
 def found(results: Path) -> list[str]:
-    """A line for each row: its file, and what its columns say."""
+    """A line for each row: its file and its columns."""
     lines = []
     for path in sorted(results.rglob("*.csv")):
         name = path.relative_to(results)
@@ -39,7 +39,7 @@ def differences(results: Path) -> list[str]:
 
 
 def renew(results: Path) -> None:
-    """Record this kind of machine; where a cell has moved, the records of other machines go."""
+    """Record this kind of machine; if a cell has moved, delete the records of other machines."""
     lines = found(results)
     if read(record()) not in ([], lines):
         forget("tables")

@@ -83,7 +83,7 @@ def differences(capabilities: list[str]) -> list[str]:
 
 
 def renew() -> None:
-    """Record the kinds that this machine can be; where a number has moved, the records of other machines go."""
+    """Record the kinds that this machine can run as; if a number has moved, delete other machines' records."""
     every = found(machine.capabilities())
     if any(compared(name, lines) for name, lines in every.items()):
         forget("trainings")
@@ -137,7 +137,7 @@ def _computed(capability: str) -> list[str]:
 
 
 def compute() -> list[str]:
-    """Train and measure in this process, in a project of its own."""
+    """Train and measure in this process, in a copy of the project."""
     lines = []
     with tempfile.TemporaryDirectory() as folder, working_in(laid_out(Path(folder) / "project")) as project:
         set_params(project, **SMALL, **ENGINE)
@@ -166,7 +166,7 @@ def trained(training: Training) -> list[str]:
 
 
 def metrics(measurement: Measurement) -> list[str]:
-    """Its metrics, and a digest of what figures are drawn from."""
+    """The metrics, and a digest of the arrays behind figures."""
     record = json.loads(measurement.metrics.read_text())
     lines = [f"{measurement.name} {name} {value!r}" for name, value in sorted(record["metrics"].items())]
     arrays = measurement.folder / "arrays.npz"
@@ -174,7 +174,7 @@ def metrics(measurement: Measurement) -> list[str]:
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Of names, types, shapes and bytes."""
+    """Digest of names, types, shapes and bytes."""
     whole = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

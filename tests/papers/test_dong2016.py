@@ -1,4 +1,4 @@
-"""The main paper: what it prints is what stands in our tables, and its runs are what it says."""
+"""dong2016: our tables hold its printed numbers, and its runs follow the text."""
 
 import json
 from dataclasses import replace
@@ -134,7 +134,7 @@ def test_no_restoration_depends_on_how_many_images_are_measured_at_once(workplac
 
 
 class Means(nn.Module):
-    """Keeps what it is shown, and answers with the mean of each channel."""
+    """Records its inputs, and returns the mean of each channel."""
 
     def __init__(self):
         super().__init__()
@@ -173,7 +173,7 @@ def test_ten_crops_are_cut_and_mirrored_as_in_training_and_follow_from_the_image
 
 
 class Shade(nn.Module):
-    """Says class 1 where a pixel is brighter than the mean, class 0 elsewhere."""
+    """Predicts class 1 where a pixel is brighter than the mean, class 0 elsewhere."""
 
     def forward(self, x):
         bright = x.mean(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The second version: what it prints stands in our tables, its networks and what its fine-tunings hold still."""
+"""dong2017: our tables hold its printed numbers; its networks, and the parts frozen in fine-tuning."""
 
 import csv
 from dataclasses import replace
@@ -99,8 +99,8 @@ def test_the_runs_have_the_papers_own_settings(paper):
     assert [run.epochs for run in (cifar, stl, few, voc)] == [120, 40, 200, 400]
     assert spec("pretrain", "imagenet-full").epochs == 6
     assert [run.optimiser.options.lr for run in (cifar, stl, few, voc)] == [1e-4, 1e-4, 2e-3, 1e-4]
-    told = [(run.schedule.options.at, run.schedule.options.factor) for run in (cifar, stl, few, voc)]
-    assert told == [((60, 90), 0.1), ((30,), 0.1), ((60, 120, 160), 0.2), ((200, 300), 0.1)]
+    schedules = [(run.schedule.options.at, run.schedule.options.factor) for run in (cifar, stl, few, voc)]
+    assert schedules == [((60, 90), 0.1), ((30,), 0.1), ((60, 120, 160), 0.2), ((200, 300), 0.1)]
     assert (few.data.labels, few.warmup, few.corrupted) == (4000, 10, 0.5)
     assert few.corruption == spec("pretrain", "4000-full").corruption
     assert few.corruption.options.count == 21
@@ -141,7 +141,7 @@ def test_all_its_shortcuts_add_before_they_activate_and_the_first_versions_after
 
 
 class Known:
-    """What a network has to know of its data set."""
+    """The facts of a data set that building a network needs."""
 
     channels = 3
     classes = range(10)
@@ -158,7 +158,7 @@ def cifar(workplace):
 
 
 def finetuned(folder, **changes):
-    """What a fine-tuning began with and what it ended with, by part."""
+    """A fine-tuning's weights before and after, by part."""
     set_params(folder, **{f"finetune__dong2017-4000-full__{name}": value for name, value in changes.items()})
     graph = Graph(load())
     training = graph.training("finetune", "dong2017-4000-full", 0)
@@ -199,7 +199,7 @@ def batch_of(count, *, side=16):
 
 
 class Seen(nn.Module):
-    """Keeps what it is shown; answers with numbers of its own."""
+    """Records its inputs; returns fixed numbers."""
 
     def __init__(self, answer):
         super().__init__()
@@ -222,7 +222,7 @@ def test_half_of_the_images_are_corrupted_while_fine_tuning_and_none_from_random
         assert (model.x[spoiled][changed] == 0).all()  # the pre-training's corruption: missing blocks
         OBJECTIVES["classify"].loss(model, batch, run, torch.Generator().manual_seed(2))
         again = (model.x != batch.x).flatten(1).any(dim=1)
-        assert torch.equal(again, spoiled) == (high == 0)  # drawn anew
+        assert torch.equal(again, spoiled) == (high == 0)  # drawn independently
 
 
 def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):

@@ -1,4 +1,4 @@
-"""masci2011: tied weights stay tied, a region keeps one value, and the layers below stay as they were."""
+"""masci2011: tied weights stay tied, pooling keeps one value per region, and layers below stay frozen."""
 
 from dataclasses import replace
 
@@ -247,8 +247,8 @@ def test_pretraining_restores_the_clean_image_from_the_spoiled_one():
     noise = {"probability": 0.3, "black": -127.5, "white": 127.5}
     spoiled = binomial(centred, **noise, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(spoiled, centred)
-    wanted = (model(spoiled / 127.5) - centred / 127.5).square().mean()
-    assert loss.item() == pytest.approx(wanted.item())
+    expected = (model(spoiled / 127.5) - centred / 127.5).square().mean()
+    assert loss.item() == pytest.approx(expected.item())
 
 
 def test_raw_pixels_lie_between_minus_one_and_one_and_are_switched_to_black_or_white(digits):

@@ -1,4 +1,4 @@
-"""zhang2016: decoding pathways restore what the classification network keeps, and touch nothing else."""
+"""zhang2016: decoding pathways restore what the classification network keeps, without changing it."""
 
 import json
 from dataclasses import replace
@@ -199,8 +199,8 @@ def test_known_switches_put_each_maximum_where_it_was(side):
 def test_unpooling_by_known_switches_is_torchs_own():
     x = images(2, 3, 8, 8)
     pooled, where = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
-    wanted = torch.nn.functional.max_unpool2d(pooled, where, 2)
-    assert torch.equal(zhang.unpool(pooled, where, (8, 8)), wanted)
+    expected = torch.nn.functional.max_unpool2d(pooled, where, 2)
+    assert torch.equal(zhang.unpool(pooled, where, (8, 8)), expected)
 
 
 def test_of_windows_with_one_switch_the_greater_value_stays():
@@ -538,13 +538,13 @@ def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():
 
     mean, std = (255 * torch.tensor(zhang.TORCHVISION[name]) for name in ("mean", "std"))
     first = model.encoder.layers[0][0]
-    wanted = first(centred(mean, std)), model(centred(mean, std))
+    expected = first(centred(mean, std)), model(centred(mean, std))
     ours = torch.tensor([120.0, 90.0, 101.0]), torch.tensor([70.0, 60.0, 65.0])
     model.load_state_dict(zhang.from_torchvision(theirs, model, mean=ours[0], std=ours[1]))
     inside = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # at the edge zeros are another grey
-    assert torch.allclose(first(centred(*ours))[inside], wanted[0][inside], atol=1e-4)
+    assert torch.allclose(first(centred(*ours))[inside], expected[0][inside], atol=1e-4)
     model.load_state_dict(zhang.from_torchvision(theirs, model, mean=mean, std=ours[1]))
-    assert torch.allclose(model(centred(mean, ours[1])), wanted[1], atol=1e-4)
+    assert torch.allclose(model(centred(mean, ours[1])), expected[1], atol=1e-4)
 
 
 @pytest.mark.parametrize(

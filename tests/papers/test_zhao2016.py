@@ -384,7 +384,7 @@ def test_hard_switches_are_the_places_that_soft_pooling_comes_to(size, side):
 
 
 class Brightest(nn.Module):
-    """Sees the brightest pixel of the image and nothing else."""
+    """Depends only on the brightest pixel of the image."""
 
     layers = layer_notation.parse("(1)1c-16p")
 
@@ -445,7 +445,7 @@ def test_moved_digits_are_measured_and_kept_for_the_figures(digits):
 
 def test_errors_are_measured_where_there_are_labels_and_restored_images_where_there_is_a_decoder(digits):
     graph = Graph(load())
-    for stage, name, protocol, wanted in (
+    for stage, name, protocol, expected in (
         ("pretrain", "mnist-unpool-16", "restored", {"psnr"}),
         ("finetune", "mnist-100-plain", "centre", {"accuracy", "error", "top5_error"}),
         ("finetune", "mnist-100-lambda-04", "validation", {"accuracy", "error", "top5_error", "psnr"}),
@@ -453,7 +453,7 @@ def test_errors_are_measured_where_there_are_labels_and_restored_images_where_th
         train(graph, stage, name, 0)
         evaluate(graph, f"{stage}.{name}.{protocol}", 0)
         found = read_json(graph.measurement(f"{stage}.{name}.{protocol}", 0).metrics, way_out="")
-        assert found["metrics"].keys() == wanted
+        assert found["metrics"].keys() == expected
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_one_more_value_of_the_same_kind_lies_in_the_band_95_times_in_100():
 
 @pytest.fixture
 def graph(workplace):
-    """Three kept runs, and one of the user's own with another seed's value."""
+    """Three kept runs, and one of the user's with another value."""
     graph = Graph(load(scale="reduced"))
     for each, value in zip(graph.measurements(LABEL), KEPT_VALUES, strict=True):
         file = kept(KEPT / "reduced" / "dong2017", each.identity)

@@ -1,4 +1,4 @@
-"""One frame holds every measurement: the values on the disk, a line a metric."""
+"""One frame holds every measurement, one line per metric, with the values on disk."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A table says what was measured, beside what was printed, and of which runs."""
+"""Tables hold measured beside printed numbers, with the runs behind them."""
 
 import csv
 import json

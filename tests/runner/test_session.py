@@ -1,4 +1,4 @@
-"""One graph at a time in a folder, and no work of Snakemake's own that grows with the graph."""
+"""One graph at a time in a folder, and no polling by Snakemake that grows with the graph."""
 
 import subprocess
 import sys

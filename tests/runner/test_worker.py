@@ -1,4 +1,4 @@
-"""A stage that a warm process runs is the stage: its weights, its exit code, its signals, its end."""
+"""A stage run by the warm worker has the same weights, exit code, signals and end as by itself."""
 
 import signal
 import subprocess
@@ -45,7 +45,7 @@ def children(process: int) -> list[int]:
 
 
 def same(one: dict, other: dict) -> bool:
-    """To the bit, part by part."""
+    """Compare weights to the bit, part by part."""
     return one.keys() == other.keys() and all(
         torch.equal(tensor, other[part][name]) for part, own in one.items() for name, tensor in own.items()
     )

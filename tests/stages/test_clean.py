@@ -1,4 +1,4 @@
-"""clean removes what this project made and can make again; nothing else that lies in the same folders."""
+"""clean removes only what this project made and can make again, and no other file in the same folders."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""What a user is told to install is what the project says that it needs, and what it is told to run, runs."""
+"""Install instructions match the declared dependencies, and documented commands run."""
 
 import re
 import sys
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 def test_conda_users_get_what_pyproject_says():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
-    wanted = {*project["project"]["dependencies"], *project["dependency-groups"]["dev"]}
+    expected = {*project["project"]["dependencies"], *project["dependency-groups"]["dev"]}
     pip = next(each["pip"] for each in conda["dependencies"] if isinstance(each, dict))
-    assert set(pip) == wanted
+    assert set(pip) == expected
     assert f"python{project['project']['requires-python']}" in conda["dependencies"]
 
 

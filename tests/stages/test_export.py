@@ -1,4 +1,4 @@
-"""A trained encoder is of use without this project, and where torchvision wants a backbone."""
+"""An exported encoder works without this project, and as a backbone of torchvision's detectors."""
 
 import subprocess
 import sys
@@ -48,8 +48,8 @@ def test_three_lines_of_plain_torch_give_the_encoders_features_of_pictures_of_an
     torch.save(pictures, elsewhere / "pictures.pt")
     subprocess.run([sys.executable, "-I", "-c", READ, str(path)], cwd=elsewhere, check=True)
     with torch.inference_mode():
-        wanted = [encoder((255 * each - images.mean) / images.std) for each in pictures]
-    torch.testing.assert_close(torch.load(elsewhere / "features.pt"), wanted)
+        expected = [encoder((255 * each - images.mean) / images.std) for each in pictures]
+    torch.testing.assert_close(torch.load(elsewhere / "features.pt"), expected)
 
 
 def test_torchvisions_detector_takes_the_encoder_as_its_backbone(graph):

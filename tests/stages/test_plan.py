@@ -1,4 +1,4 @@
-"""What is planned is what Snakemake would do, with the work that the built networks do, and the data that they need."""
+"""plan lists Snakemake's jobs, with the FLOPs of the built networks and the data that they need."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Settings that a paper does not say are tried on training images that are kept apart, and on no others."""
+"""search compares settings on held-out training images only."""
 
 import csv
 import shutil
@@ -28,7 +28,7 @@ def lines(workplace):
 
 @pytest.fixture
 def trained_on(workplace):
-    """Shards of drawn pictures without their test split: nothing here can look at it."""
+    """Shards of drawn pictures without the test split, so that no test can use it."""
     set_params(workplace, scales__smoke__images=192, scales__smoke__epochs=both(15))
     shards = Graph(load()).shards("cifar10")
     shard(shards)

@@ -1,4 +1,4 @@
-"""`python -m pipeline show`: what a value is, which line says so, and what a scale makes of it."""
+"""`python -m pipeline show`: values of a run, their lines in params.yaml, and the values at a scale."""
 
 import re
 import subprocess
@@ -129,10 +129,10 @@ def test_a_protocol_and_a_scale_have_no_arrow():
     ],
 )
 def test_a_slip_is_answered_in_one_line(words, said):
-    told = subprocess.run([sys.executable, "-m", "pipeline", *words], capture_output=True, text=True)
-    assert told.returncode != 0
-    assert said in told.stderr
-    assert told.stderr.count("\n") == 1
+    completed = subprocess.run([sys.executable, "-m", "pipeline", *words], capture_output=True, text=True)
+    assert completed.returncode != 0
+    assert said in completed.stderr
+    assert completed.stderr.count("\n") == 1
 
 
 def test_a_stage_is_called_as_a_word_or_as_a_module():

@@ -1,4 +1,4 @@
-"""Long work says how far it is and how long it will take: a bar in a terminal, lines in a log."""
+"""Long work reports progress and remaining time: a bar on a terminal, lines in a log."""
 
 import os
 import re

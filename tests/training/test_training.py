@@ -1,4 +1,4 @@
-"""A run is the same run however often it was stopped, and refuses what is not its own."""
+"""An interrupted run ends like an unbroken one, and refuses another run's checkpoint."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def started(folder: Path, *words: str) -> subprocess.Popen:
 
 
 def wait_for_another(file: Path, process: subprocess.Popen) -> None:
-    """Until the process has written this file, whether or not there was one before."""
+    """Wait until the process has (re)written this file."""
     before = file.stat().st_mtime_ns if file.exists() else None
     until = time.monotonic() + 60
     while not file.exists() or file.stat().st_mtime_ns == before:
@@ -242,7 +242,7 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
 
 @compiled
 def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
-    """With dropout, whose draws are no rounding."""
+    """A network with dropout, so that wrong draws differ by more than rounding."""
     set_params(workplace, engine__compile="always", scales__smoke__epochs=both(1))
     params = load()
     graph, spec = Graph(params), params.finetune["cifar10-gaussian"]
@@ -380,7 +380,7 @@ def test_missing_data_and_missing_weights_say_what_makes_them(workplace):
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(workplace, ready):
-    """A file size limit stands for the disk: the same write fails in its middle."""
+    """A file size limit simulates a full disk: the write fails in its middle."""
     limited = (
         "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
@@ -395,7 +395,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(workplace, ready):
 
 
 def problem():
-    """A small regression, the same each time."""
+    """A small deterministic regression."""
     torch.manual_seed(0)
     return nn.Linear(5, 3), torch.randn(20, 5), torch.randn(20, 3)
 

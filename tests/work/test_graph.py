@@ -1,4 +1,4 @@
-"""Keys stand for what a result follows from: all of it, and nothing else."""
+"""Keys cover everything that a result depends on, and nothing else."""
 
 import dataclasses
 
