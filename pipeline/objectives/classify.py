@@ -14,7 +14,7 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import Manifest
 from pipeline.data.views import central_crops, parts, random_crops, whole_images
 from pipeline.measures import metrics
-from pipeline.models import dong, masci, zhang
+from pipeline.models import classifiers, dong, masci
 from pipeline.models.layers import Classifier
 from pipeline.objectives.inputs import seen
 from pipeline.objectives.networks import ENCODERS, macro_layers, stack, what_where
@@ -37,15 +37,15 @@ def of_what_where(spec: Run, manifest: Manifest) -> nn.Module:
     return Classifier(*what_where(spec, manifest, dropout=spec.objective.options.dropout))
 
 
-def of_macro_layers(spec: Run, manifest: Manifest) -> zhang.Classifier:
-    return zhang.Classifier(*macro_layers(spec, manifest))
+def of_macro_layers(spec: Run, manifest: Manifest) -> classifiers.Classifier:
+    return classifiers.Classifier(*macro_layers(spec, manifest))
 
 
 CLASSIFIERS: dict[str, Callable[[Run, Manifest], nn.Module]] = {  # by network
     **dict.fromkeys(ENCODERS, of_dong),
     "stack": of_stack,
     "what-where": of_what_where,
-    **dict.fromkeys(zhang.NETWORKS, of_macro_layers),
+    **dict.fromkeys(classifiers.NETWORKS, of_macro_layers),
 }
 
 
@@ -91,7 +91,7 @@ def outputs(
 
 def posteriors(model: nn.Module, x: Tensor, *, mirrored: bool) -> Tensor:
     """Softmax of the scores averaged over positions; `mirrored` averages it with the flipped images'."""
-    assert isinstance(model, zhang.Classifier)
+    assert isinstance(model, classifiers.Classifier)
     views = [x, x.flip(-1)] if mirrored else [x]
     return torch.stack([model.everywhere(view).float().softmax(dim=1) for view in views]).mean(dim=0)
 

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.config.layer_notation import parse
 from pipeline.config.runs import Run
 from pipeline.data.manifest import Manifest
-from pipeline.models import dong, masci, swwae, wide, zhang
+from pipeline.models import classifiers, dong, masci, swwae, wide
 
 
 def encoder(spec: Run, manifest: Manifest) -> dong.Encoder:
@@ -61,10 +61,12 @@ def what_where(
     return encoder, swwae.Head(layers, encoder, side=spec.augment.crop, dropout=dropout)
 
 
-def macro_layers(spec: Run, manifest: Manifest) -> tuple[zhang.Encoder, zhang.Head]:
+def macro_layers(spec: Run, manifest: Manifest) -> tuple[classifiers.Encoder, classifiers.Head]:
     network = spec.network.options
-    encoder = zhang.Encoder(zhang.NETWORKS[spec.network.name](network.n), channels=manifest.channels)
+    encoder = classifiers.Encoder(
+        classifiers.NETWORKS[spec.network.name](network.n), channels=manifest.channels
+    )
     classes, side = len(manifest.classes), spec.augment.crop
-    return encoder, zhang.Head(
+    return encoder, classifiers.Head(
         encoder, classes=classes, side=side, hidden=network.hidden, dropout=network.dropout
     )

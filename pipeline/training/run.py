@@ -21,7 +21,7 @@ from pipeline.data.batches import Batches, Mixed
 from pipeline.data.images import Images, images_of
 from pipeline.data.manifest import Manifest
 from pipeline.data.subsets import held_out, subset
-from pipeline.models import zhang
+from pipeline.models import classifiers
 from pipeline.models.layers import initialise
 from pipeline.objectives import objective_of
 from pipeline.system.files import need_room, write_json
@@ -147,7 +147,7 @@ def beginning(training: Training, manifest: Manifest) -> nn.Module:
 
 
 def _take_weights(model: nn.Module, path: Path, manifest: Manifest, *, where: str) -> None:
-    assert isinstance(model, zhang.Classifier)
+    assert isinstance(model, classifiers.Classifier)
     if not path.exists():
         raise ValueError(
             f"{where}: {path} is missing; put torchvision's VGG-16 there, vgg16-397923af.pth of "
@@ -155,7 +155,7 @@ def _take_weights(model: nn.Module, path: Path, manifest: Manifest, *, where: st
         )
     mean, std = (torch.tensor(manifest.record[name]) for name in ("mean", "std"))
     try:
-        model.load_state_dict(zhang.from_torchvision(load_tensors(path), model, mean=mean, std=std))
+        model.load_state_dict(classifiers.from_torchvision(load_tensors(path), model, mean=mean, std=std))
     except ValueError as error:
         raise ValueError(f"{where}: {path}: {error}") from None
 

@@ -20,7 +20,7 @@ from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.datasets.pixels import resized
 from pipeline.evaluate import evaluate
-from pipeline.models import zhang
+from pipeline.models import classifiers, zhang
 from pipeline.models.layers import Combinator, initialise
 from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.augment import restoration
@@ -39,8 +39,8 @@ SIDE = 37  # of images whose sides are odd at most macro-layers
 
 
 def augmented(network="vgg", *, top=None, switches="known", stacked=True, noise=None, side=SIDE, n=2):
-    encoder = zhang.Encoder(zhang.NETWORKS[network](n))
-    head = zhang.Head(encoder, classes=4, side=side, hidden=(8, 6), dropout=0.0)
+    encoder = classifiers.Encoder(classifiers.NETWORKS[network](n))
+    head = classifiers.Head(encoder, classes=4, side=side, hidden=(8, 6), dropout=0.0)
     levels = 5 if network == "vgg" else 8
     decoding = {"levels": levels, "top": top or levels, "switches": switches}
     made = (
@@ -232,9 +232,9 @@ def test_the_vggs_and_alexnets_layers_are_the_published_ones():
     sizes = {}
     for network, n, side in (("vgg", 64, 224), ("alexnet", 96, 227)):
         with torch.device("meta"):
-            encoder = zhang.Encoder(zhang.NETWORKS[network](n))
-            head = zhang.Head(encoder, classes=1000, side=side, hidden=(4096, 4096), dropout=0.5)
-        own = zhang.Classifier(encoder, head)
+            encoder = classifiers.Encoder(classifiers.NETWORKS[network](n))
+            head = classifiers.Head(encoder, classes=1000, side=side, hidden=(4096, 4096), dropout=0.5)
+        own = classifiers.Classifier(encoder, head)
         sizes[network] = (sum(each.numel() for each in own.parameters()), head.shape)
     assert sizes["vgg"] == (138_357_544, (512, 7, 7))
     assert sizes["alexnet"] == (60_965_224, (256, 6, 6))
@@ -529,21 +529,21 @@ def test_a_missing_file_of_weights_says_what_to_put_where(ready):
 
 def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():
     network = augmented()
-    model = zhang.Classifier(network.encoder, network.head)
+    model = classifiers.Classifier(network.encoder, network.head)
     theirs = {f"features.{i}": each.clone() for i, each in enumerate(model.state_dict().values())}
     pixels = 127 + 50 * images(2, 3, SIDE, SIDE)
 
     def centred(mean, std):
         return (pixels - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
 
-    mean, std = (255 * torch.tensor(zhang.TORCHVISION[name]) for name in ("mean", "std"))
+    mean, std = (255 * torch.tensor(classifiers.TORCHVISION[name]) for name in ("mean", "std"))
     first = model.encoder.layers[0][0]
     expected = first(centred(mean, std)), model(centred(mean, std))
     ours = torch.tensor([120.0, 90.0, 101.0]), torch.tensor([70.0, 60.0, 65.0])
-    model.load_state_dict(zhang.from_torchvision(theirs, model, mean=ours[0], std=ours[1]))
+    model.load_state_dict(classifiers.from_torchvision(theirs, model, mean=ours[0], std=ours[1]))
     inside = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # at the edge zeros are another grey
     assert torch.allclose(first(centred(*ours))[inside], expected[0][inside], atol=1e-4)
-    model.load_state_dict(zhang.from_torchvision(theirs, model, mean=mean, std=ours[1]))
+    model.load_state_dict(classifiers.from_torchvision(theirs, model, mean=mean, std=ours[1]))
     assert torch.allclose(model(centred(mean, ours[1])), expected[1], atol=1e-4)
 
 
