@@ -8,7 +8,8 @@ from pipeline.data.manifest import open_manifest
 from pipeline.data.views import BATCH
 from pipeline.data.writer import open_split
 from pipeline.datasets import SOURCES
-from pipeline.planning.rehearsal import Rehearsal, labels_of, side
+from pipeline.planning.rehearsal import Rehearsal, labels_of
+from pipeline.planning.stand_ins import side
 from pipeline.system.progress import Progress
 from pipeline.work.graph import Graph, least
 from pipeline.work.identity import Measurement, Shards, Training

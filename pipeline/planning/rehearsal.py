@@ -25,15 +25,13 @@ from pipeline.data.batches import Batch, Batches, Mixed
 from pipeline.data.images import images_of
 from pipeline.data.manifest import open_manifest
 from pipeline.data.window import Window
-from pipeline.data.writer import open_split, shard, write_split
-from pipeline.datasets import SOURCES, Sample, Split
+from pipeline.data.writer import open_split, write_split
+from pipeline.datasets import SOURCES, Split
 from pipeline.objectives import objective_of
+from pipeline.planning.stand_ins import PICTURES, Taken, drawn, kind_of, on_drawn, photograph, stand_in
 from pipeline.protocols import measure_of
 from pipeline.training.loop import fit
-from pipeline.work.identity import Measurement, Shards, Training, short_hash
-
-PICTURES = 64  # procedural ones for each kind of data
-
+from pipeline.work.identity import Measurement, Shards, Training
 
 # Processor time of one thread does not depend on the machine's load; several threads or a GPU need the clock.
 CLOCKS = {True: time.process_time, False: time.perf_counter}
@@ -68,27 +66,27 @@ class Rehearsal:
         return self._known[name]
 
     def sharding(self, shards: Shards) -> Cost:
-        kind = ["shard", shards.procedural, *_kind(shards)]
+        kind = ["shard", shards.procedural, *kind_of(shards)]
         return self._once(kind, lambda: Cost(0.0, self._sharding(shards)))
 
     def reading(self, shards: Shards, split: str) -> float:
         """Seconds to read one image from its shard into memory."""
 
         def act() -> float:
-            manifest = open_manifest(_drawn(shards, split).manifest, split)
+            manifest = open_manifest(drawn(shards, split).manifest, split)
             every = list(range(len(manifest.record["shards"])))
             return self._timed(lambda: Window(manifest, every)) / manifest.count
 
-        return self._once(["read", split, *_kind(shards)], act)
+        return self._once(["read", split, *kind_of(shards)], act)
 
     def training(self, training: Training) -> Cost:
         left_out = ("data", "init", "start", "transfer", "schedule", "epochs", "repeats", "evaluate")
         spec = {name: value for name, value in plain(training.spec).items() if name not in left_out}
-        kind = ["train", spec, bool(training.spec.data.unlabelled), *_kind(training.shards)]
+        kind = ["train", spec, bool(training.spec.data.unlabelled), *kind_of(training.shards)]
         return self._once(kind, lambda: self._training(training))
 
     def _training(self, training: Training) -> Cost:
-        images = images_of(_rehearsed(training), stream_above_gb=math.inf)
+        images = images_of(on_drawn(training), stream_above_gb=math.inf)
         spec, manifest = training.spec, images.manifest
         still = replace(spec.optimiser.options, lr=0.0)  # or weights that `init` did not draw may diverge
         spec = replace(spec, optimiser=Choice(spec.optimiser.name, still))
@@ -131,16 +129,14 @@ class Rehearsal:
         spec, training = measurement.spec, measurement.training.spec
         names = ("objective", "network", "corruption", "augment")
         options = {name: value for name, value in plain(training).items() if name in names}
-        kind = ["measure", options, plain(spec), *_kind(measurement.shards)]
+        kind = ["measure", options, plain(spec), *kind_of(measurement.shards)]
         return self._once(kind, lambda: self._measuring(measurement))
 
     def _measuring(self, measurement: Measurement) -> Cost:
-        training = _rehearsed(measurement.training)
+        training = on_drawn(measurement.training)
         data = training.spec.data
         split = data.split if measurement.spec.split == "validation" else measurement.spec.split
-        images = images_of(
-            training, split, stream_above_gb=math.inf, shards=_drawn(measurement.shards, split)
-        )
+        images = images_of(training, split, stream_above_gb=math.inf, shards=drawn(measurement.shards, split))
         training_split = open_manifest(training.shards.manifest, data.split)
         model = self._ready(objective_of(training.spec).build(training.spec, training_split)).eval()
         rehearsed, measure = replace(measurement, training=training), measure_of(measurement)
@@ -158,16 +154,16 @@ class Rehearsal:
 
     def _sharding(self, shards: Shards) -> float:
         """Seconds to shard one image; photographs are JPEG files in the source's usual size."""
-        drawn = _stand_in(shards, shards.dataset.splits[0])
-        name = drawn.dataset.splits[0]
+        replacement = stand_in(shards, shards.dataset.splits[0])
+        name = replacement.dataset.splits[0]
         if shards.procedural:
-            split: Split = open_split(drawn, name)
+            split: Split = open_split(replacement, name)
         else:
             source = SOURCES[shards.dataset.source]
-            full = replace(drawn, dataset=replace(drawn.dataset, side=source.side))
-            taken = _photograph if source.side > 96 else lambda sample: sample
+            full = replace(replacement, dataset=replace(replacement.dataset, side=source.side))
+            taken = photograph if source.side > 96 else lambda sample: sample
             split = Taken(open_split(full, name), taken)
-        return self._timed(lambda: write_split(drawn, name, split)) / len(split)
+        return self._timed(lambda: write_split(replacement, name, split)) / len(split)
 
     def _timed(self, act: Callable[[], Any]) -> float:
         began = self.clock()
@@ -188,67 +184,6 @@ class Rehearsal:
 def labels_of(protocol: Protocol) -> int:
     """The number of training images to which a measure fits a classifier."""
     return getattr(protocol.measure.options, "labels", 0) if protocol.measure else 0
-
-
-def _kind(shards: Shards) -> list:
-    """The properties of data that the cost of an image depends on."""
-    source = SOURCES[shards.dataset.source]
-    return [source.channels, source.classes, source.labels, side(shards), shards.dataset.encoding]
-
-
-def side(shards: Shards) -> int:
-    """The side of the stored images."""
-    return shards.dataset.side or SOURCES[shards.dataset.source].side
-
-
-def _stand_in(shards: Shards, *splits: str) -> Shards:
-    """Procedural data of the same kind."""
-    dataset = replace(
-        shards.dataset, images=PICTURES, side=side(shards), splits=splits, synsets=None, path=None
-    )
-    return replace(
-        shards,
-        procedural=True,
-        test_images=PICTURES,
-        dataset=dataset,
-        key=short_hash([_kind(shards), splits]),
-    )
-
-
-def _drawn(shards: Shards, split: str) -> Shards:
-    drawn = _stand_in(shards, split)
-    if not drawn.manifest.exists():
-        shard(drawn)
-    return drawn
-
-
-def _rehearsed(training: Training) -> Training:
-    """The same training, of drawn pictures."""
-    return replace(training, shards=_drawn(training.shards, training.spec.data.split))
-
-
-class Taken:
-    """Pictures drawn in advance, so that timings exclude drawing them."""
-
-    folds: list[list[int]] | None = None
-
-    def __init__(self, split: Split, taken: Callable[[Sample], Sample]) -> None:
-        self.samples, self.classes = [taken(split[i]) for i in range(len(split))], split.classes
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, i: int) -> Sample:
-        return self.samples[i]
-
-
-def _photograph(sample: Sample) -> Sample:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    assert isinstance(sample.image, np.ndarray)
-    Image.fromarray(sample.image.squeeze()).save(buffer, "JPEG", quality=95)
-    return replace(sample, image=buffer.getvalue())
 
 
 def _flops(act: Callable[[], Any]) -> float:
