@@ -1,4 +1,4 @@
-"""claims: what a paper says that its tables show, tried on our runs, as docs/statistics.md says."""
+"""claims: a paper's conclusions, tested on our runs as docs/statistics.md describes."""
 
 import itertools
 from dataclasses import replace
@@ -22,7 +22,7 @@ COLUMNS = (
     "says",
     "verdict",
     "p",
-    "level",  # the chance of error that is left to the claim: it is decided where p is at most this
+    "level",  # Holm's level of the claim, which is decided if p is at most this
     "compared",  # the difference that decided
     "difference",
     "low",
@@ -41,8 +41,8 @@ COLUMNS = (
 
 NAME = "claims"
 VERDICTS = ("confirmed", "refuted", "undecided", "undecidable", "not learnt")
-LEARNT = 1.0  # dB that a restoration gains over its corrupted input, at least, in every pipeline
-PAIRS = 10  # so many seeds make up for the degrees of freedom that pairs cost
+LEARNT = 1.0  # least gain in dB of a restoration over its corrupted input, in every pipeline
+PAIRS = 10  # least number of seeds at which pairing gains more than its lost degrees of freedom cost
 
 
 def claims(graph: Graph, paper: str) -> None:
@@ -56,7 +56,7 @@ def measured_by(graph: Graph, claim: Claim) -> list[Measurement]:
 
 
 def restorations(graph: Graph, claim: Claim) -> list[str]:
-    """How the denoising pre-trainings of the compared runs restore; a masked loss leaves seen pixels free."""
+    """Restoration measurements of the compared runs' denoising pre-trainings without masked losses."""
     trainings = [one for label in claim.labels() for one in graph.measurement(label, 0).training.lineage]
     return [
         f"{each.label}.restore"
@@ -73,17 +73,17 @@ def runs_behind(graph: Graph, claims: dict[str, Claim]) -> dict[tuple[str, ...],
 
 
 def repeats(graph: Graph, claim: Claim) -> int:
-    """Independent pipelines of each of its runs."""
+    """The least number of independent pipelines of the claim's runs."""
     return min(graph.pipelines(label) for label in claim.labels())
 
 
 def decidable(graph: Graph, claim: Claim) -> bool:
-    """Whether the scale's repeats can show a spread, without which no difference is decided."""
+    """Whether the scale leaves at least two repeats: without a spread no difference is decided."""
     return repeats(graph, claim) > 1
 
 
 def tried(graph: Graph, paper: str) -> dict[str, Claim]:
-    """The claims whose measurements are all there."""
+    """The claims whose measurements all exist."""
     return {
         name: claim
         for name, claim in paper_of(paper).claims.items()
@@ -92,9 +92,9 @@ def tried(graph: Graph, paper: str) -> dict[str, Claim]:
 
 
 def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, str]]:
-    """The claims that can be decided share the chance of a false verdict, by Holm's correction.
+    """The CSV lines of a paper's claims, corrected together by Holm's method.
 
-    With `partly`, those that are not tried yet have no line; their share of that chance stays theirs.
+    With `partly`, claims without measurements get no line, but still count in the correction.
     """
     every = paper_of(paper).claims
     wanted = tried(graph, paper) if partly else every
@@ -111,7 +111,7 @@ def lines(graph: Graph, paper: str, *, partly: bool = False) -> list[dict[str, s
 
 
 def flaw(graph: Graph, claim: Claim, frame: "pd.DataFrame") -> str:
-    """Name the pre-training that restores worst if it has not learnt to restore: the claim is not decided."""
+    """Name the pre-training that restores worst if it gains less than LEARNT: then nothing is decided."""
     gains = {label: min(by_pipeline(frame, label, "psnr_gain")) for label in restorations(graph, claim)}
     label = min(gains, key=gains.__getitem__, default="")
     return f"psnr_gain: {label} - {LEARNT:g}" if gains and gains[label] < LEARNT else ""
@@ -126,7 +126,7 @@ def decision(graph: Graph, claim: Claim, frame: "pd.DataFrame") -> Decision:
 
 
 def shared(graph: Graph, claim: Claim) -> bool:
-    """Whether the runs that are compared share their seeds, labels and order of images."""
+    """Whether the compared runs share seeds, labels and order of images."""
 
     def alike(group: tuple[str, ...]) -> bool:
         specs = [graph.measurements(label)[0].training.spec for label in group]
@@ -139,7 +139,7 @@ def shared(graph: Graph, claim: Claim) -> bool:
 def line(
     graph: Graph, name: str, claim: Claim, decision: Decision, level: float | None, flaw: str
 ) -> dict[str, str]:
-    """The verdict and the difference that it hangs on, with its interval at the claim's level."""
+    """The CSV line: verdict, deciding difference, and its interval at the claim's level."""
     measured, decided = measured_by(graph, claim), {"verdict": "undecidable"}
     shown = decision.deciding(level or statistics.ALPHA)
     if level is not None:
@@ -171,7 +171,7 @@ def line(
 
 
 def apart(above: str, below: str, metric: str, *, lower: bool, values: Any) -> Contrast:
-    """How far the first lies above the second; below it, where lower is better."""
+    """The contrast first - second, or second - first if lower is better."""
     above, below = (below, above) if lower else (above, below)
     return Contrast(
         says=f"{metric}: {above} - {below}",
@@ -207,7 +207,7 @@ def gain(options: Gain, values: Any) -> list[Contrast]:
 
 
 def concordant(options: Concordant, values: Any) -> list[Contrast]:
-    """Of each two runs: the second metric's difference, from the one that has less of the first metric."""
+    """For each pair of runs: the second metric's difference, in the direction of the first metric's."""
     found = []
     for one, other in itertools.combinations(options.of, 2):
         first, second = options.metrics
@@ -219,7 +219,7 @@ def concordant(options: Concordant, values: Any) -> list[Contrast]:
 
 
 def close(options: Close, values: Any) -> list[Contrast]:
-    """What is left of the margin on either side of the difference."""
+    """The margin left on either side of the difference."""
     rise, fall = (apart(*options.of, options.metric, lower=lower, values=values) for lower in (False, True))
     sides = (options.within + options.by, rise, fall), (options.within - options.by, fall, rise)
     return [
