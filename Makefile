@@ -5,7 +5,7 @@ READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
-unexport PYTHONDONTWRITEBYTECODE  # a graph is many short processes: what they import is compiled once, not by each
+unexport PYTHONDONTWRITEBYTECODE  # a graph has many short processes, which share the compiled modules
 
 .PHONY: env test tests quick torture golden bench cluster-test lint release
 env: $(READY)
@@ -24,7 +24,7 @@ test: $(READY)
 
 tests: test
 
-# An edit's first answer, in a minute: style, layers, and the tests that neither train nor run a graph.
+# A first check of an edit, in a minute: style, layers, and the tests that neither train nor run a graph.
 QUICK := config work papers/test_coverage.py models measures system datasets/test_sources.py test_architecture.py
 quick: $(READY)
 	$(RUN) ruff check .
@@ -32,7 +32,7 @@ quick: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 -x $(addprefix tests/,$(QUICK))
 	$(RUN) python -m pytest -k 'key or specification' tests/test_golden.py
 
-# Every fault that the project claims to survive, injected for real, and a table of what was lost.
+# Inject every fault that the project claims to survive; print a table of losses.
 torture: $(READY)
 	$(RUN) PYTHONPATH=.:tests python -m torture
 
@@ -52,7 +52,7 @@ cluster-test: | $(UV)
 	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group cluster --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	PATH="$(CURDIR)/.venv-cluster/bin:$$PATH" python -m pytest -rs tests/test_cluster.py
 
-# Snakemake's lints but one: all rules share .venv, which uv.lock pins, so no rule names an environment of its own.
+# Snakemake's lints except one: all rules share .venv, which uv.lock pins, so no rule names an environment.
 REFUSED := {said = said $$0 "\n"} /^    [*]/ && !/conda environment or container/ {bad = 1} \
 	/^Lints for|^Congratulations/ {ran = 1} END {if (bad || !ran) {printf "%s", said; exit 1}}
 lint: $(READY)
@@ -63,7 +63,7 @@ lint: $(READY)
 	$(RUN) mypy
 	$(RUN) lint-imports --no-cache
 
-results/report.html: $(READY) FORCE  # of what is there; snakemake's own target of that name makes everything first
+results/report.html: $(READY) FORCE  # from existing results; snakemake's target of that name makes everything first
 	@$(RUN) python -m pipeline.report
 
 results/%: $(READY) FORCE

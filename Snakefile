@@ -11,7 +11,7 @@ from pipeline.results.targets import phases, rendered
 from pipeline.summary import files as summarised
 
 RENDERINGS = renderings()  # by file without its ending: results/table6
-# An input of stale renderings alone, newer than any of them; it goes when Snakemake ends.
+# An input of stale renderings only, newer than any of them; removed when Snakemake ends.
 NEWER = tempfile.NamedTemporaryFile(prefix="newer-than-stale-")
 
 session = Session(
@@ -36,21 +36,21 @@ onerror:
 
 
 def inputs_of(output):
-    """The inputs of a file, ancient(): a changed input is another path, so newer time stamps mean nothing."""
+    """A file's inputs, as ancient(): a changed input has another path, so time stamps carry no information."""
     return lambda w: [
         ancient(str(each)) for each in graph.of_path(Path(output.format(**w))).inputs
     ]
 
 
 def shown_by(w):
-    """The measurements behind a rendering; where it shows others, a newer file as well."""
+    """The measurements behind a rendering; if it is stale, a newer file as well."""
     rendering = RENDERINGS[f"results/{w.shown}"]
     inputs = [ancient(str(each.metrics)) for each in rendering.measurements(graph)]
     stale = rendering.files[0].exists() and rendering.stale(graph)
     return [*inputs, NEWER.name] if stale else inputs
 
 
-# Seconds of work, or a network that only the machine that submits may have.
+# Rules that take seconds, or need a network that cluster nodes may lack.
 localrules:
     fetch_raw,
     table,
@@ -93,7 +93,6 @@ rule render:
         "results/report.html",
 
 
-# What makes each file.
 rule fetch_raw:
     output:
         "data/raw/{name}/fetched.json",

@@ -115,7 +115,7 @@ def _target(use: str) -> Path:
 
 def views() -> dict[str, str]:
     """A saved view (menu "Views" of the UI) of each table, with the table's runs in the order of its rows."""
-    tags = {}
+    tags: dict[str, str] = {}
     for paper, facts in papers().items():
         for table, layout in facts.tables.items():
             place = f"tags.`{paper}/{table}`"
