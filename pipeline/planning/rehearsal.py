@@ -147,8 +147,9 @@ class Rehearsal:
                 measure(model, images, np.arange(count) % images.manifest.count, rehearsed, self.device)
 
         fitted = min(labels_of(measurement.spec), PICTURES)
-        flops = _flops(lambda: act(2)) / (2 + fitted)
-        count = max(2, min(PICTURES, int(LONGEST / self._timed(lambda: act(2)) * 2)))
+        few = PICTURES if objects_of(measurement.spec) else 2  # two pictures may not show any of them
+        flops = _flops(lambda: act(few)) / (few + fitted)
+        count = max(few, min(PICTURES, int(LONGEST / self._timed(lambda: act(few)) * few)))
         act(count)
         return Cost(flops, self._repeated(lambda: act(count)) / (count + fitted))
 
@@ -184,6 +185,11 @@ class Rehearsal:
 def labels_of(protocol: Protocol) -> int:
     """The number of training images to which a measure fits a classifier."""
     return getattr(protocol.measure.options, "labels", 0) if protocol.measure else 0
+
+
+def objects_of(protocol: Protocol) -> tuple[str, ...]:
+    """What images have to show for a measure to look at them."""
+    return getattr(protocol.measure.options, "objects", ()) if protocol.measure else ()
 
 
 def _flops(act: Callable[[], Any]) -> float:

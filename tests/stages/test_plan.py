@@ -15,6 +15,7 @@ from pipeline.models.dong import AutoEncoder, Classifier, Encoder, network_2
 from pipeline.models.layer_costs import count
 from pipeline.planning import cost
 from pipeline.planning.cost import Job, longest
+from pipeline.planning.rehearsal import Rehearsal
 from pipeline.system.files import write_json
 from pipeline.work.graph import Graph
 
@@ -105,6 +106,13 @@ def test_claims_that_the_repeats_cannot_decide_are_named_before_anything_is_spen
     )
     every = {"masci2011": list(papers.papers()["masci2011"].claims)}
     assert "UNDECIDABLE, masci2011: all claims: one seed" in plan.shown(PLANNED | {"undecidable": every})
+
+
+@pytest.mark.parametrize("protocol", ["dogs", "restore-dogs"])
+def test_a_measure_of_images_that_show_an_object_is_estimated(workplace, protocol):
+    set_params(workplace, scales__smoke__side=32)
+    measurement = Graph(load()).measurement(f"pretrain.imagenet-animal.{protocol}", 0)
+    assert Rehearsal(load().engine).measuring(measurement).flops > 0
 
 
 def test_what_snakemake_refuses_is_said_in_one_line(workplace):
