@@ -102,6 +102,8 @@ class _Content:
     channels: Literal[1, 3]
     classes: tuple[str, ...]
     side: int | None = None  # of photographs, the short side that they are stored with
+    license: str = ""  # Croissant's name and spelling, as is url
+    url: str = ""
     splits: dict[str, _Split]
     seal: str
 

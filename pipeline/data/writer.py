@@ -11,7 +11,7 @@ from pipeline.datasets import SOURCES, Sample, Split
 from pipeline.datasets.pixels import from_netpbm
 from pipeline.system.files import need_room, seal, sha256, write_json, write_whole
 from pipeline.system.progress import Progress
-from pipeline.work.identity import Shards
+from pipeline.work.identity import Shards, licence_of
 
 SHARD_BYTES = 64 << 20  # a shard is closed at the first sample past this
 PROBES = 8  # samples that tell how much room a split needs
@@ -35,6 +35,7 @@ def shard(shards: Shards) -> None:
         "channels": source.channels,
         "side": shards.dataset.side,
         "classes": list(classes),
+        **licence_of(shards),
         "splits": splits,
     }
     write_json(shards.manifest, {**manifest, "seal": seal(manifest)})

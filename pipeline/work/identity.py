@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config.params import Dataset
 from pipeline.config.protocols import Protocol
 from pipeline.config.runs import Run
+from pipeline.datasets import SOURCES
 from pipeline.system.files import DATA, RESULTS
 
 
@@ -54,6 +55,14 @@ class Shards:
     def shown(self) -> str:
         """The data's name in tables."""
         return "procedural" if self.procedural else self.name
+
+
+def licence_of(shards: Shards) -> dict[str, str]:
+    """The images' licence and their owners' page, under Croissant's names; drawn images are this project's."""
+    source = SOURCES[shards.dataset.source]
+    if shards.procedural:
+        return {"license": "MIT"}
+    return {"license": source.licence, **({"url": source.home} if source.home else {})}
 
 
 @dataclass(frozen=True, kw_only=True)

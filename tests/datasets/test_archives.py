@@ -5,6 +5,9 @@ import gzip
 import hashlib
 import io
 import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -150,3 +153,23 @@ def test_mnist_of_another_compression_is_the_official_data(monkeypatch, tmp_path
     (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"other" * 99)[:20])
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte.gz is damaged"):
         SOURCES["mnist"].fetch(again, mirror=tmp_path)
+
+
+def test_where_the_first_address_is_dead_the_next_one_gives_the_file(monkeypatch, tmp_path, raw):
+    content = offer(monkeypatch, tmp_path / "served", NAME, b"digits").read_bytes()
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        alive = f"http://127.0.0.1:{server.server_port}/{NAME}"
+        archive = dataclasses.replace(official()[NAME], urls=(f"http://127.0.0.1:9/{NAME}", alive))
+        monkeypatch.setitem(official(), NAME, archive)
+        assert place(NAME, raw, None).read_bytes() == content
+        server.shutdown()
+
+
+def test_vocs_archives_have_mirrors_after_torchvisions_own_address():
+    for name in ("VOCtrainval_06-Nov-2007.tar", "VOCtest_06-Nov-2007.tar", "VOCtrainval_11-May-2012.tar"):
+        first, *mirrors = official()[name].urls
+        assert first.endswith(name)
+        assert len(mirrors) >= 2
+        assert all(each.endswith(f"/{name}") and "{" not in each for each in mirrors)

@@ -17,6 +17,7 @@ from pipeline.data.subsets import subset
 from pipeline.data.writer import chosen, shard
 from pipeline.fetch import fetch
 from pipeline.work.graph import Graph
+from pipeline.work.identity import licence_of
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def test_mnist_and_cifar_come_out_as_they_went_in(sharded):
     assert sorted(images.labels.tolist()) == list(range(6))
     shards = sharded("cifar10", cifar_files(10))
     manifest = json.loads(shards.manifest.read_text())
+    assert manifest["license"].startswith("none stated")
     assert manifest["splits"]["train"]["shape"] == [32, 32]
     assert len(manifest["classes"]) == 10
     assert manifest["splits"]["train"]["count"] == 5 * manifest["splits"]["test"]["count"]
@@ -94,3 +96,13 @@ def test_a_name_under_which_nothing_is_fetched_is_refused(workplace):
         fetch(Graph(load(scale="paper")), "minst")
     with pytest.raises(ValueError, match="is drawn at scale smoke; there is nothing to fetch"):
         fetch(Graph(load()), "mnist")
+
+
+def test_each_real_set_has_its_owners_licence_under_croissants_names():
+    graph = Graph(load(scale="paper"))
+    for name in graph.params.datasets:
+        assert licence_of(graph.shards(name))["license"]
+    assert licence_of(graph.shards("svhn")) == {
+        "license": "non-commercial use only",
+        "url": "http://ufldl.stanford.edu/housenumbers/",
+    }

@@ -11,7 +11,7 @@ from pipeline.results.kept import record_of
 from pipeline.system.files import RESULTS
 from pipeline.tracking.events import flat
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement, Training, short_hash
+from pipeline.work.identity import Measurement, Training, licence_of, short_hash
 
 FEW = 6  # metrics that are seen at once; of more, as of each class of VOC, the others on demand
 WIDTH, HEIGHT = 460.0, 130.0  # of a curve
@@ -112,6 +112,9 @@ class Runs:
             run.curve = curve([each["epoch_losses"] for each in records])
         if records:
             run.params, run.trained = flat(records[0]["spec"]), facts(records)
+        if works[0] is not None:
+            shown = run.measured if measured else run.trained
+            shown["licence of the images"] = licence_of(works[0].shards)["license"]
         own = Link(run.label, f"#{run.anchor}")
         run.starts = self.links(
             " ".join(dict.fromkeys(each["start"] for each in records if each["start"])), by=own
