@@ -7,7 +7,7 @@ CORES ?= all
 
 unexport PYTHONDONTWRITEBYTECODE  # a graph has many short processes, which share the compiled modules
 
-.PHONY: env test tests quick torture golden bench cluster-test lint release
+.PHONY: env cpu test tests quick torture golden bench cluster-test lint release
 env: $(READY)
 
 $(UV):
@@ -18,6 +18,13 @@ $(UV):
 $(READY): pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
+
+# The same versions with torch's build for CPUs, without 3 GB of CUDA; uv.lock stays as it is.
+cpu: | $(UV)
+	$(UV) export --locked --no-hashes --no-annotate --quiet | grep -vE '^(nvidia|cuda|triton)' > .uv/cpu.txt
+	$(UV) venv --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	$(UV) pip install --python .venv --torch-backend cpu -r .uv/cpu.txt
+	@touch $(READY)
 
 test: $(READY)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal

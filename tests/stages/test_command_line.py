@@ -12,12 +12,15 @@ from conftest import command
 ROOT = Path(__file__).parents[2]
 
 
-def test_conda_users_get_what_pyproject_says():
+def test_conda_users_get_what_pyproject_asks_for_in_the_locks_versions():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     expected = {*project["project"]["dependencies"], *project["dependency-groups"]["dev"]}
     pip = next(each["pip"] for each in conda["dependencies"] if isinstance(each, dict))
-    assert set(pip) == expected
+    pinned = {tuple(each.partition(";")[0].split("==")) for each in pip}
+    assert {name for name, _ in pinned} == {re.split(r"[>=;]", each)[0] for each in expected}
+    locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    assert pinned <= {(each["name"], each.get("version")) for each in locked}
     assert f"python{project['project']['requires-python']}" in conda["dependencies"]
 
 
