@@ -69,7 +69,8 @@ def blocks_mask(x: Tensor, *, count: int, sides: tuple[int, int], generator: Gen
     bottom, right = top + side, left + side
     corners = [(top, left), (bottom, right), (top, right), (bottom, left)]
     place = torch.cat([row * (width + 1) + column for row, column in corners], dim=1)
-    change = torch.tensor([1, 1, -1, -1], dtype=torch.int16, device=x.device).repeat_interleave(count)
+    change = torch.ones(4 * count, dtype=torch.int16, device=x.device)
+    change[2 * count :] = -1
     cover = torch.zeros((images, (height + 1) * (width + 1)), dtype=torch.int16, device=x.device)
     cover = cover.scatter_add_(1, place, change.expand(images, -1)).view(images, 1, height + 1, width + 1)
     cover = cover.cumsum(3, dtype=torch.int16).cumsum(2, dtype=torch.int16)

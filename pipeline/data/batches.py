@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pipeline.compute import distributed
 from pipeline.config.runs import Augment
-from pipeline.data.crops import Boxes, random_boxes
+from pipeline.data.crops import Boxes, joined, random_boxes
 from pipeline.data.images import Images
+from pipeline.data.resident import Resident
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,6 @@ class Batch:
         return x.float() * self.std + self.mean
 
 
-def along(value: Tensor, width: int) -> Tensor:
-    """(1, C, 1, 1) as (1, C, 1, W), channels last: so a CPU goes along a line, not by steps of C numbers."""
-    return value.expand(-1, -1, 1, width).contiguous(memory_format=torch.channels_last)
-
-
 class Batches:
     """The batches of a whole training; what is in one follows from (seed, step)."""
 
@@ -53,6 +49,7 @@ class Batches:
         self.steps = len(indices) // self.batch  # a last, smaller batch of an epoch is left out
         self._epoch, self._order = -1, indices
         self._begins: list[tuple[int, int]] = []  # where in the order each window begins, and which it is
+        self._placed: tuple[int, Tensor] | None = None  # an epoch, and its crops on the device
 
     def order(self, epoch: int) -> np.ndarray:
         """Windows at random, and the samples at random within each."""
@@ -70,10 +67,25 @@ class Batches:
         epoch, number = divmod(step, self.steps)
         order = self.order(epoch)
         own = order[number * self.batch : (number + 1) * self.batch]
-        boxes = random_boxes(len(own), self.augment, np.random.default_rng([4, self.seed, step]))
         mine, then = distributed.part(len(own)), self._next_window((number + 1) * self.batch)
-        batch = cut(self.images, own[mine], boxes.part(mine), device, then=then)
+        if self.images.resident is not None and self.augment.short is None:
+            places = self._places(epoch)[number * self.batch : (number + 1) * self.batch][mine]
+            batch = resident_crops(self.images, self.images.resident, own[mine], places, self.augment.crop)
+        else:
+            batch = cut(self.images, own[mine], self._boxes(step).part(mine), device, then=then)
         return replace(batch, places=torch.arange(mine.start, mine.stop), whole=len(own))
+
+    def _boxes(self, step: int) -> Boxes:
+        return random_boxes(self.batch, self.augment, np.random.default_rng([4, self.seed, step]))
+
+    def _places(self, epoch: int) -> Tensor:
+        """All crops of an epoch, copied to the device at once, so that no step waits for the host."""
+        if self._placed is None or self._placed[0] != epoch:
+            assert self.images.resident is not None
+            boxes = joined([self._boxes(epoch * self.steps + number) for number in range(self.steps)])
+            order = self.order(epoch)[: self.steps * self.batch]
+            self._placed = epoch, self.images.resident.places(order, boxes)
+        return self._placed[1]
 
     def _next_window(self, position: int) -> int | None:
         """The one to read while that of this position in the order is used."""
@@ -108,11 +120,22 @@ def cut(
 ) -> Batch:
     """One batch, centred, channels last, on its device."""
     if images.resident is not None and boxes.short is None:
-        (pixels, label), mask = images.resident.crops(indices, boxes), None
-    else:
-        cropped, label, masks = images.crops(indices, boxes, then=then)
-        pixels, label = torch.from_numpy(cropped).to(device), label.to(device)
-        mask = None if masks is None else torch.from_numpy(masks).long().to(device)
-    mean, std = (along(each, pixels.shape[2]).to(device) for each in (images.mean, images.std))
+        places = images.resident.places(indices, boxes)
+        return resident_crops(images, images.resident, indices, places, boxes.size)
+    cropped, label, masks = images.crops(indices, boxes, then=then)
+    mask = None if masks is None else torch.from_numpy(masks).long().to(device)
+    return _batch(images, torch.from_numpy(cropped).to(device), label.to(device), indices, mask)
+
+
+def resident_crops(
+    images: Images, resident: Resident, indices: np.ndarray, places: Tensor, size: int
+) -> Batch:
+    return _batch(images, *resident.crops(places, size), indices)
+
+
+def _batch(
+    images: Images, pixels: Tensor, label: Tensor, indices: np.ndarray, mask: Tensor | None = None
+) -> Batch:
+    mean, std = images.statistics(pixels.shape[2], pixels.device)
     centred = pixels.permute(0, 3, 1, 2).float().sub_(mean)
     return Batch(centred, std, mean, label, mask, torch.from_numpy(indices))

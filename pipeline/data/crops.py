@@ -53,13 +53,26 @@ class Boxes:
 
     def lines(self, length: int, place: np.ndarray) -> np.ndarray:
         """(N, size) the lines of each image that a crop shows; of those outside, numbers that it lacks."""
-        return self._starts(length, place, self.size)[:, None] + np.arange(self.size)
+        return self.starts(length, place)[:, None] + np.arange(self.size)
+
+    def starts(self, length: int, place: np.ndarray) -> np.ndarray:
+        """(N,) the first line of each crop in images of this length; it may lie outside."""
+        return self._starts(length, place, self.size)
 
     def _starts(self, length: Any, place: np.ndarray, side: Any) -> np.ndarray:
         """Anywhere in the free room; a crop that is longer stands in the middle."""
         free = length + 2 * self.pad - side
         first = np.where(free >= 0, -self.pad, (length - side) // 2)
         return first + (place * (np.maximum(free, 0) + 1 - 1e-9)).astype(np.int64)
+
+
+def joined(boxes: list[Boxes]) -> Boxes:
+    """Boxes of one size that differ only in their places."""
+    top, left, flip = (
+        np.concatenate(parts)
+        for parts in zip(*((some.top, some.left, some.flip) for some in boxes), strict=True)
+    )
+    return replace(boxes[0], top=top, left=left, flip=flip)
 
 
 def random_boxes(count: int, augment: Augment, rng: np.random.Generator) -> Boxes:

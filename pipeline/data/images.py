@@ -32,11 +32,19 @@ class Images:
         gigabytes = manifest.count * manifest.image_bytes / 2**30
         self.streamed = gigabytes > stream_above_gb and len(manifest.windows) > 1
         self._held: dict[int, Window | Future] = {}
+        self._statistics: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
         self._reader = ThreadPoolExecutor(1)
         middle = [127.5] * manifest.channels
         record = {"mean": middle, "std": middle} if raw else (statistics or manifest).record
         self.mean = torch.tensor(record["mean"], dtype=torch.float32).view(1, -1, 1, 1)
         self.std = torch.tensor(record["std"], dtype=torch.float32).clamp(min=1.0).view(1, -1, 1, 1)
+
+    def statistics(self, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and deviation as (1, C, 1, width), copied to the device once."""
+        if (width, device) not in self._statistics:
+            mean, std = (along(value, width).to(device) for value in (self.mean, self.std))
+            self._statistics[width, device] = mean, std
+        return self._statistics[width, device]
 
     def hold(self, numbers: list[int]) -> None:
         """Begin to read these windows; drop the others of a streamed set."""
@@ -134,6 +142,11 @@ def images_of(
     training_split = open_manifest(training.shards.manifest, data.split)
     manifest = open_manifest((shards or training.shards).manifest, split) if split else training_split
     return Images(manifest, stream_above_gb=stream_above_gb, statistics=training_split, raw=data.raw, on=on)
+
+
+def along(value: Tensor, width: int) -> Tensor:
+    """(1, C, 1, 1) as (1, C, 1, W), channels last: so a CPU goes along a line, not by steps of C numbers."""
+    return value.expand(-1, -1, 1, width).contiguous(memory_format=torch.channels_last)
 
 
 def mirror(images: np.ndarray, which: np.ndarray) -> None:

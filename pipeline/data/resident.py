@@ -16,15 +16,19 @@ class Resident:
         self.images = torch.cat([torch.from_numpy(some).to(device) for some in images])
         self.labels = torch.cat([window.labels for window in windows]).to(device)
 
-    def crops(self, indices: np.ndarray, boxes: Boxes) -> tuple[Tensor, Tensor]:
+    def places(self, indices: np.ndarray, boxes: Boxes) -> Tensor:
+        """(N, 4) on the device: image, first row, first column, whether mirrored."""
         _, height, width, _ = self.images.shape
-        across = boxes.lines(width, boxes.left)
-        lines = (
-            indices,
-            boxes.lines(height, boxes.top),
-            np.where(boxes.flip[:, None], across[:, ::-1], across),
-        )
-        image, rows, columns = (torch.from_numpy(line).to(self.images.device) for line in lines)
+        columns = (indices, boxes.starts(height, boxes.top), boxes.starts(width, boxes.left), boxes.flip)
+        return torch.from_numpy(np.stack(columns, axis=1)).to(self.images.device)
+
+    def crops(self, places: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """The crops and labels of these places; nothing is copied from the host."""
+        _, height, width, _ = self.images.shape
+        image, top, left, mirrored = places.unbind(dim=1)
+        line = torch.arange(size, device=places.device)
+        rows = top[:, None] + line
+        columns = left[:, None] + torch.where(mirrored[:, None] > 0, size - 1 - line, line)
         outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None]
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
         crops = self.images[image[:, None, None], rows[:, :, None], columns[:, None]]
