@@ -27,7 +27,7 @@ from pipeline.work.graph import Graph
 
 # Dense bf16 TFLOP/s from data sheets. An H200 measured 790, of which networks like these reach some 30 %:
 # a quarter of the sheet's rate. LAUNCH bounds a step from below by the launches of its kernels, in seconds.
-GPUS = {"H200": 989, "A100": 312, "RTX 4090": 165, "L4": 121}
+GPUS = {"H200": 989, "H100": 989, "A100": 312, "RTX 4090": 165, "L4": 121}
 PART, LAUNCH = 0.25, 3e-3
 
 
