@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.pictures import Pictures
-from benchmarks.timing import Row, in_turn, rate, seconds_of
+from benchmarks.timing import Row, medians, rate
 from benchmarks.training import Ours, Repeated
 from pipeline.config.params import Params
 from pipeline.models.layer_costs import count
@@ -19,7 +19,7 @@ SHAPES = {  # run, n, side of images, required share of the matrix rate
 }
 ROW = {"pretrain": "cifar10-pixel", "finetune": "cifar10-ours"}  # dong2016's Table 4, from data
 CIFAR = 50_000  # images
-STEPS = 50
+STEPS, REPEATS = 100, 3
 PATHS = {"never": "", "always": ", compiled"}  # engine.compile
 
 
@@ -40,9 +40,7 @@ def rows(params: Params) -> Iterator[Row]:
                 yield Row(what=fed, against=fixed, bound=0.97, note=missing)
                 continue
             ours = Ours(paths, Pictures(params, side=side, count=8 * batch), run, n=n, batch=batch)
-            timed = in_turn(
-                lambda ours=ours: ours.train(STEPS), lambda ours=ours: ours.train(STEPS, Repeated), repeats=3
-            )
+            timed = medians([[ours.pace(STEPS), ours.pace(STEPS, Repeated)] for _ in range(REPEATS)])
             layers = count(ours.model.cpu(), side=ours.spec.augment.crop, channels=3)
             done = timed.ours * 3 * sum(layer.flops for layer in layers)
             yield Row(
@@ -81,8 +79,7 @@ def whole_row(params: Params) -> float:
         spec = getattr(params, stage)[run]
         pictures = Pictures(params, side=32, count=8 * spec.batch)
         ours = Ours(params, pictures, run, n=64, batch=spec.batch, stage=stage)
-        ours.train(STEPS)  # compiles, and fills the caches
-        seconds += spec.epochs * CIFAR / spec.batch * seconds_of(lambda ours=ours: ours.train(STEPS)) / STEPS
+        seconds += spec.epochs * CIFAR / ours.pace(STEPS)
     return seconds
 
 

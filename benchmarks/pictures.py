@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from pipeline.config.params import Dataset, Params, Scale
 from pipeline.config.runs import Augment
 from pipeline.data import writer
@@ -59,10 +61,10 @@ class Pictures:
             writer.shard(shards)
         return open_manifest(shards.manifest, "train")
 
-    def images(self, *, stream: bool = False) -> Images:
+    def images(self, *, stream: bool = False, on: torch.device | None = None) -> Images:
         """Open the shards as at a stage's start, with nothing cached."""
         above = 0.0 if stream else self.params.engine.stream_above_gb
-        return Images(replace(self.manifest), stream_above_gb=above)
+        return Images(replace(self.manifest), stream_above_gb=above, on=on)
 
     def batches(self, *, crop: int, batch: int, stream: bool = False) -> Batches:
         import numpy as np

@@ -53,7 +53,11 @@ def in_turn(ours: Callable[[], int], other: Callable[[], int], *, repeats: int) 
             began = time.perf_counter()
             rates.append(side() / (time.perf_counter() - began))
         pairs.append(rates)
-    counted = pairs[1:]
+    return medians(pairs[1:])
+
+
+def medians(counted: list[list[float]]) -> Rates:
+    """Of pairs of rates, ours and the other's."""
     return Rates(
         statistics.median(pair[0] for pair in counted),
         statistics.median(pair[1] for pair in counted),

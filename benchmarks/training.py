@@ -5,23 +5,25 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.peer import Peer
 from benchmarks.pictures import Pictures
-from benchmarks.timing import Row, in_turn, rate
+from benchmarks.timing import Row, in_turn, rate, seconds_of
 from pipeline.compute.device import device_at_hand, prepare
-from pipeline.compute.engine import precision
+from pipeline.compute.engine import on_device, precision
 from pipeline.config.params import Params
 from pipeline.config.typed import Choice
 from pipeline.data.batches import Batch, Batches
 from pipeline.objectives import OBJECTIVES
-from pipeline.training.loop import fit
+from pipeline.training import loop
 from pipeline.work.graph import Graph
 
 BATCH, CROP = 64, 29
+WARM = 20  # steps before a pace is taken
 STEPS = {16: 12, 64: 3}  # per timing, by n
 LEAST = {(16, "bf16"): 2.5, (64, "bf16"): 3.0, (16, "fp32"): 1.4, (64, "fp32"): 1.4}
 
@@ -45,26 +47,51 @@ class Ours:
         spec = Graph(replace(params, scale="paper")).training(stage, run, 0).spec
         network = Choice(spec.network.name, spec.network.options.narrowed(n))
         self.spec = replace(spec, network=network, epochs=1, batch=batch)
-        self.engine, self.device, self.images = params.engine, device_at_hand(), pictures.images()
+        self.engine, self.device = params.engine, device_at_hand()
+        self.images = pictures.images(on=self.device if on_device(self.engine, self.device) else None)
         self.loss = OBJECTIVES[spec.objective.name].loss
         model = OBJECTIVES[spec.objective.name].build(self.spec, pictures.manifest)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
 
-    def train(self, steps: int, batches: type[Batches] = Batches) -> int:
-        indices = np.arange(steps * self.spec.batch) % self.images.manifest.count
+    def train(self, steps: int) -> int:
+        """A whole training, with its optimiser's start and its last checks; the number of images."""
         with tempfile.TemporaryDirectory() as folder:
-            fit(
-                self.model,
-                lambda batch, generator: self.loss(self.model, batch, self.spec, generator),
-                batches(self.images, indices, self.spec.augment, batch=self.spec.batch, seed=0),
-                self.spec,
-                seed=0,
-                owner={},
-                folder=Path(folder),
-                engine=self.engine,
-                device=self.device,
-            )
-        return len(indices)
+            loop.fit(*self._training(steps, Batches), **self._settings(folder))
+        return steps * self.spec.batch
+
+    def pace(self, count: int, batches: type[Batches] = Batches) -> float:
+        """Images a second in the middle of a training, after WARM steps, which compile and fill caches."""
+        with tempfile.TemporaryDirectory() as folder:
+            training = self._training(WARM + count + 1, batches)  # it does not end, so no checks are timed
+            running = loop.steps(*training, **self._settings(folder), stopping=[])
+            for _ in range(WARM):
+                next(running)
+            seconds = seconds_of(lambda: self._synced(running, count))
+        return count * self.spec.batch / seconds
+
+    def _synced(self, running: Iterator[None], count: int) -> None:
+        for _ in range(count):
+            next(running)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _training(self, steps: int, batches: type[Batches]) -> tuple[Any, ...]:
+        indices = np.arange(steps * self.spec.batch) % self.images.manifest.count
+        return (
+            self.model,
+            lambda batch, generator: self.loss(self.model, batch, self.spec, generator),
+            batches(self.images, indices, self.spec.augment, batch=self.spec.batch, seed=0),
+            self.spec,
+        )
+
+    def _settings(self, folder: str) -> dict[str, Any]:
+        return {
+            "seed": 0,
+            "owner": {},
+            "folder": Path(folder),
+            "engine": self.engine,
+            "device": self.device,
+        }
 
 
 def rows(params: Params) -> Iterator[Row]:
