@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from snakemake.logging import DefaultFormatter, get_event
+from snakemake.settings.types import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 
@@ -41,7 +42,7 @@ def print_job_lines(workflow: Any) -> None:
     """Install it, unless the command line asks for less or more (--quiet, --verbose, --printshellcmds)."""
     manager = workflow.logger_manager
     settings = manager.settings
-    if settings.quiet or settings.verbose or settings.printshellcmds:
+    if set(settings.quiet or ()) - {Quietness.HOST} or settings.verbose or settings.printshellcmds:
         return
     lines = JobLines(len(workflow.dag))
     for handler in manager.logger.handlers:
