@@ -11,10 +11,12 @@ from pipeline import papers
 from pipeline.config.params import Params
 from pipeline.config.reading import load
 from pipeline.results.claims import VERDICTS
+from pipeline.results.page.answers import OUTCOMES, Answer
 from pipeline.results.page.cells import MARKS
 from pipeline.results.page.parts import Part, Shelf
 from pipeline.runner.cli import exit_code_of
 from pipeline.system.files import RESULTS, write_text
+from pipeline.tracking.addresses import SERVE
 
 TEMPLATES = Path(__file__).parent / "results" / "page"
 REPORT = RESULTS / "report.html"
@@ -24,30 +26,69 @@ def report(params: Params) -> None:
     """Write results/report.html: one file that loads nothing from elsewhere."""
     shelf = Shelf(params)
     shown = {name: (facts, shelf.parts(name, facts)) for name, facts in papers.papers().items()}
-    scales = {part.scale for _, parts in shown.values() for part in parts if part.scale}
+    suite = papers.in_order(params)
+    shown = {
+        name: shown[name]
+        for name in sorted(shown, key=lambda name: (*worth(shown[name][1]), suite.index(name)))
+    }
+    answers = {name: answers_of(parts) for name, (_, parts) in shown.items()}
     values = {
         "papers": shown,
+        "tally": {
+            name: {outcome: sum(each.outcome == outcome for each in every) for outcome in OUTCOMES}
+            for name, every in answers.items()
+        },
+        "outcomes": {
+            outcome: [
+                (name, each) for name, every in answers.items() for each in every if each.outcome == outcome
+            ]
+            for outcome in OUTCOMES
+        },
         "counts": {name: counts(parts) for name, (_, parts) in shown.items()},
+        "best": best_table(shown),
         "runs": shelf.runs.shown(),
         "marks": MARKS.values(),
-        "capped": sorted(scale for scale in scales if not shelf.whole(scale)),
+        "capped": [name for name in params.scales if not shelf.evidence.whole(name)],
         "procedural": [name for name, scale in params.scales.items() if scale.procedural],
-        "scale": params.scale,
+        "serve": SERVE,
     }
     write_text(REPORT, page(values))
 
 
-def counts(parts: list[Part]) -> dict[str, str]:
-    """Count what was made of each kind, and the claims by verdict."""
-    texts = {}
-    for name, kinds in (("tables", ("table", "networks")), ("figures", ("figure",))):
-        of_kind = [part for part in parts if part.kind in kinds]
-        texts[name] = (
-            f"{sum(part.state != 'missing' for part in of_kind)} of {len(of_kind)}" if of_kind else "none"
-        )
-    verdicts = [
-        claim["verdict"] or "not tried" for part in parts if part.kind == "claims" for claim in part.body
+def worth(parts: list[Part]) -> tuple[int, int]:
+    """Best evidence first: tables and claims at the paper's own scale, then those of real images."""
+    levels = [part.level for part in parts]
+    return -levels.count("paper"), -levels.count("real")
+
+
+def answers_of(parts: list[Part]) -> list[Answer]:
+    return [answer for part in parts if part.kind == "claims" for answer in part.body["answers"]]
+
+
+def best_table(shown: dict[str, tuple[papers.Paper, list[Part]]]) -> tuple[str, Part] | None:
+    """The table on real images with the most numbers."""
+    tables = [
+        (name, part)
+        for name, (_, parts) in shown.items()
+        for part in parts
+        if part.kind == "table" and part.body["panels"] and part.level in ("paper", "real")
     ]
+
+    def rank(each: tuple[str, Part]) -> tuple[bool, int]:
+        return each[1].level == "paper", sum(len(panel.lines) for panel in each[1].body["panels"])
+
+    return max(tables, key=rank, default=None)
+
+
+def counts(parts: list[Part]) -> dict[str, str]:
+    """How much of each kind is measured on real images; of claims, how many have which verdict."""
+    texts = {}
+    for name in ("table", "figure"):
+        levels = [part.level for part in parts if part.kind == name]
+        texts[name] = (
+            f"{sum(level in ('paper', 'real') for level in levels)} of {len(levels)}" if levels else ""
+        )
+    verdicts = [each.verdict or "not tried" for each in answers_of(parts)]
     order = (*VERDICTS, "not tried")
     texts["claims"] = ", ".join(
         f"{verdicts.count(verdict)} {verdict}" for verdict in order if verdict in verdicts

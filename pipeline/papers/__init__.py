@@ -14,7 +14,7 @@ from pipeline.papers.reading import (
     target,
     targets,
 )
-from pipeline.papers.references import check, places, used_by, uses
+from pipeline.papers.references import check, in_order, places, used_by, uses
 
 __all__ = [
     "CLAIMS",
@@ -34,6 +34,7 @@ __all__ = [
     "called",
     "check",
     "find",
+    "in_order",
     "numbered",
     "paper_of",
     "papers",

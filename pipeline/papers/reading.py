@@ -24,6 +24,7 @@ class Paper:
     authors: str
     year: int
     where: str
+    url: str = ""
     architectures: dict[str, Architectures] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)

@@ -53,6 +53,15 @@ def _check_measurement(params: Params, label: str, where: str) -> None:
         )
 
 
+def in_order(params: Params) -> list[str]:
+    """The papers in the order of params.yaml, where a paper's last run follows the runs that it shares."""
+    runs = [f"{stage}.{name}" for stage in ("pretrain", "finetune") for name in params.runs(stage)]
+    last = dict.fromkeys(papers(), -1)
+    for paper, _, label in uses():
+        last[paper] = max(last[paper], runs.index(label.rpartition(".")[0]))
+    return sorted(last, key=last.__getitem__)
+
+
 def places(label: str) -> dict[str, str]:
     """Map the tables that show a measurement to its rows (number and name) and columns."""
     rows_of: dict[str, list[str]] = {}

@@ -48,7 +48,7 @@ def frame(*graphs: Graph) -> "pd.DataFrame":
     works = [work for graph in graphs for work in measurements_of(graph)]
     files = {work.identity: record_of(work.identity, "metrics.json") for work in works}
     made = [work for work in works if files[work.identity].exists()]
-    return measured(made, lambda work: _read(files[work.identity]))
+    return measured(made, lambda work: read_metrics(files[work.identity]))
 
 
 def measurements_of(graph: Graph) -> Iterable[Measurement]:
@@ -59,7 +59,7 @@ def measurements_of(graph: Graph) -> Iterable[Measurement]:
 
 
 def from_files(measurement: Measurement) -> dict[str, Any]:
-    return _read(measurement.metrics)
+    return read_metrics(measurement.metrics)
 
 
 def measured(works: Iterable[Measurement], read: Read = from_files) -> "pd.DataFrame":
@@ -115,7 +115,7 @@ def from_mlflow(graph: Graph) -> Read:
     return read
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_metrics(file: Path) -> dict[str, Any]:
     result = read_json(file, way_out=f"{MAKE} {file}")
     if not isinstance(result.get("metrics"), dict) or "commit" not in result:
         raise damaged(file, "it lacks 'metrics' or 'commit'")

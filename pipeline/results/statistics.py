@@ -143,6 +143,6 @@ class Decision:
 
 def half_width(sd: float, n: int) -> float:
     """Half the width of a 95 % confidence interval of a mean of n values, by Student's t."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+    return float(stdtrit(n - 1, 1 - ALPHA / 2)) * sd / math.sqrt(n)

@@ -27,7 +27,7 @@ MARKS = {
     "below": Mark("apart", "▼", "further below the paper’s number"),
     "alone": Mark("alone", "", "the paper prints no number here"),
     "substitute": Mark("other", "≠", "measured on other data than the paper’s, so not compared"),
-    "capped": Mark("other", "◌", "made at a scale that does less than the paper, so not compared"),
+    "capped": Mark("other", "◐", "made at a scale that does less than the paper, so not compared"),
     "drawn": Mark(
         "other", "◌", "made from drawn pictures: shows that the machinery runs, reproduces nothing"
     ),
@@ -37,7 +37,7 @@ MARKS = {
 
 @dataclass(kw_only=True)
 class Shown:
-    """What stands in one place of a table."""
+    """A cell of a table."""
 
     paper: str
     ours: str = ""
@@ -46,9 +46,10 @@ class Shown:
     delta: str = ""
     note: str = ""  # cited, withdrawn, or the data that stand in
     mark: Mark | None = None
-    links: list[Link] = field(
-        default_factory=list
-    )  # its runs; of a difference, those that are taken away, too
+    scale: str = ""
+    line: dict[str, str] | None = None  # of the CSV file
+    # its runs; of a difference, those that are taken away, too
+    links: list[Link] = field(default_factory=list)
 
 
 def shown(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: bool) -> Shown:

@@ -1,18 +1,31 @@
 """What a paper consists of on the page: tables, networks, figures, claims, each as far as it was made."""
 
-import base64
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import Params, Scale
-from pipeline.papers import Claim, Paper, numbered
+from pipeline.config.params import Params
+from pipeline.papers import Claim, Paper, Table, numbered
+from pipeline.results import statistics
 from pipeline.results.claims import NAME
-from pipeline.results.kept import KEPT
+from pipeline.results.page import pictures
+from pipeline.results.page.answers import answer, groups
 from pipeline.results.page.cells import Shown, decimals, shown
+from pipeline.results.page.evidence import Evidence, Version
+from pipeline.results.page.plots import Panel, around, dot
 from pipeline.results.page.runs import Link, Runs
 from pipeline.results.rendering import Rendering
-from pipeline.system.files import read_lines
-from pipeline.work.graph import Graph
+from pipeline.system.files import RESULTS
+
+PLOTS = (
+    "curves",
+    "bars",
+    "trend",
+    "layers",
+    "networks",
+    "responses",
+)  # figures of lines, which a dark page inverts
+Rows = dict[str, list[Shown | None]]
 
 
 @dataclass(kw_only=True)
@@ -25,17 +38,25 @@ class Part:
     title: str
     command: str
     note: str = ""
-    state: str = "missing"  # made; kept: elsewhere; outdated: of other values than params.yaml has now
-    kept: bool = False  # not made here
+    state: str = (
+        "missing"  # made; kept: elsewhere; partial; outdated: of other values than params.yaml has now
+    )
+    level: str = "none"  # what it is worth: paper, real, drawn
     scale: str = ""
     data: str = ""
     why: str = ""  # of what is missing
     body: Any = None
-    links: list[Link] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)  # the runs behind it
+    files: list[Link] = field(default_factory=list)
 
     @property
     def link(self) -> Link:
         return Link(self.name, f"#{self.anchor}")
+
+    @property
+    def folded(self) -> bool:
+        """Drawn pictures reproduce nothing; networks are as built, whatever the scale."""
+        return self.kind == "networks" or self.level in ("drawn", "none")
 
 
 class Shelf:
@@ -43,34 +64,43 @@ class Shelf:
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.graphs: dict[str, Graph] = {}
-        self.runs = Runs(self.graph_of)
-
-    def graph_of(self, scale: str) -> Graph | None:
-        if scale not in self.params.scales:
-            return None
-        return self.graphs.setdefault(scale, Graph(replace(self.params, scale=scale)))
-
-    def whole(self, scale: str) -> bool:
-        """Whether nothing is capped there."""
-        return self.params.scales.get(scale) == Scale()
+        self.evidence = Evidence(params)
+        self.runs = Runs(self.evidence.graph_of, whole=self.evidence.scales[0])
 
     def parts(self, paper: str, facts: Paper) -> list[Part]:
+        """In the order of worth, and within it of the paper."""
         every = [
-            *(self.networks(paper, key, wanted.title) for key, wanted in facts.architectures.items()),
+            *([self.claims(paper, facts.claims)] if facts.claims else []),
             *(self.table(paper, key, wanted) for key, wanted in facts.tables.items()),
             *(self.figure(paper, key, wanted) for key, wanted in facts.figures.items()),
+            *(self.networks(paper, key, wanted.title) for key, wanted in facts.architectures.items()),
         ]
-        return [*every, self.claims(paper, facts.claims)] if facts.claims else every
+        return sorted(every, key=lambda part: part.folded)
 
-    def table(self, paper: str, key: str, layout: Any) -> Part:
+    def table(self, paper: str, key: str, layout: Table) -> Part:
         rendering = Rendering("table", paper, key)
         part = self._part("table", rendering, title=layout.title, note=layout.note)
-        lines = self._lines(rendering)
-        self._settle(part, rendering, lines)
-        if part.state not in ("made", "kept"):
-            part.why = self._why(part, rendering)
-        found = {(each["row"], each["column"]): each for each in lines}
+        versions = self.evidence.versions(rendering)
+        self._settle(part, rendering, versions)
+        every = [self._rows(part, layout, each) for each in versions]
+        best: Rows = {
+            row: [self._best(part, places) for places in zip(*(rows[row] for rows in every), strict=True)]
+            for row in (layout.rows if every else ())
+        }
+        if not every:
+            best = self._rows(part, layout, None)
+        part.body = self._grid(layout, best) | {
+            "panels": panels(layout, best, part.level),
+            "behind": [
+                (version, self._grid(layout, rows))
+                for version, rows in zip(versions[1:], every[1:], strict=True)
+            ],
+        }
+        return part
+
+    def _rows(self, part: Part, layout: Table, version: Version | None) -> Rows:
+        """The cells of a table at one scale."""
+        found = {(each["row"], each["column"]): each for each in (version.lines if version else [])}
         columns = {
             name: decimals([cells[name] for cells in layout.rows.values() if name in cells])
             for name in layout.columns
@@ -80,29 +110,38 @@ class Shelf:
             if column not in layout.rows[row]:
                 return None
             line = found.get((row, column))
-            stands = shown(
-                layout.rows[row][column], line, decimals=columns[column], whole=self.whole(part.scale)
-            )
-            if line and line["runs"] and stands.ours:
-                stands.links = self.runs.links(line["runs"], by=part.link)
-            return stands
+            whole = version is not None and self.evidence.whole(version.scale)
+            made = shown(layout.rows[row][column], line, decimals=columns[column], whole=whole)
+            if line and version and made.ours:
+                made.scale, made.line = version.scale, line
+                made.links = self.runs.links(line["runs"], by=part.link)
+            return made
 
-        rows = {row: [cell(row, column) for column in layout.columns] for row in layout.rows}
+        return {row: [cell(row, column) for column in layout.columns] for row in layout.rows}
+
+    @staticmethod
+    def _best(part: Part, places: tuple[Shown | None, ...]) -> Shown | None:
+        """The first that was measured: versions come best first."""
+        found = next((each for each in places if each and each.ours), places[0])
+        if found and found.ours and found.scale != part.scale:
+            found.note = " ".join(filter(None, (found.note, f"scale {found.scale}")))
+        return found
+
+    @staticmethod
+    def _grid(layout: Table, rows: Rows) -> dict[str, Any]:
         counts = {each.n for cells in rows.values() for each in cells if each and each.n}
-        part.body = {
+        return {
             "columns": layout.columns,
             "rows": rows,
             "n": counts.pop() if len(counts) == 1 else "",  # of all numbers alike: said once
         }
-        return part
 
     def networks(self, paper: str, key: str, title: str) -> Part:
         rendering = Rendering("architecture", paper, key)
         part = self._part("networks", rendering, title=title)
-        lines = rendering.lines()
-        self._settle(part, rendering, lines)
+        self._settle(part, rendering, self.evidence.versions(rendering)[:1])
         part.body = {}
-        for line in lines:
+        for line in rendering.lines():
             part.body.setdefault(line["network"], []).append(line)
         return part
 
@@ -111,10 +150,15 @@ class Shelf:
         part = self._part("figure", rendering, title=wanted.title, note=f"The paper: {wanted.says}")
         path, beside, _ = rendering.files
         if path.exists() and beside.exists():
+            self._settle(part, rendering, self.evidence.versions(rendering)[:1])
             lines = rendering.lines()
-            self._settle(part, rendering, lines)
-            image = base64.b64encode(path.read_bytes()).decode()
-            part.body = {"image": f"data:image/png;base64,{image}", "caption": lines[0]["caption"]}
+            image, width, height = pictures.of_file(path)
+            part.body = {
+                "image": image,
+                "width": width,
+                "height": height,
+                "lines": wanted.draw.name in PLOTS,
+            }
             part.links = self.runs.links(lines[0]["runs"], by=part.link)
         if part.state != "made":
             part.why = self._why(part, rendering)
@@ -123,27 +167,20 @@ class Shelf:
     def claims(self, paper: str, wanted: dict[str, Claim]) -> Part:
         rendering = Rendering("claims", paper, NAME)
         part = self._part("claims", rendering, title="what the paper says that they show")
-        lines = self._lines(rendering)
-        self._settle(part, rendering, lines)
-        if part.state not in ("made", "kept"):
-            part.why = self._why(part, rendering)
-        found = {each["claim"]: each for each in lines}
-        part.body = [self._claim(part, claim, found.get(name)) for name, claim in wanted.items()]
+        versions = self.evidence.versions(rendering)
+        self._settle(part, rendering, versions)
+        answers = []
+        for name, claim in wanted.items():
+            lines = [(each, line) for each in versions for line in each.lines if line["claim"] == name]
+            version, line = lines[0] if lines else (None, None)
+            made = answer(claim, line, level=self.evidence.level(version.scale if version else ""))
+            made.links = self.runs.links(line["runs"], by=part.link) if line else []
+            made.behind = ", ".join(f"{other['verdict']} at scale {each.scale}" for each, other in lines[1:])
+            answers.append(made)
+        tried = [each for each in answers if each.outcome in ("holds", "fails", "open")]
+        rest = [each for each in answers if each not in tried]
+        part.body = {"answers": answers, "tried": groups(tried), "rest": groups(rest)}
         return part
-
-    def _claim(self, part: Part, claim: Claim, line: dict[str, str] | None) -> dict[str, Any]:
-        told: dict[str, Any] = {"says": claim.says, "where": claim.where, "verdict": ""}
-        if line is None:
-            return told
-        values = {name: float(line[name]) for name in ("difference", "low", "high") if line[name]}
-        reach = max((abs(each) for each in values.values()), default=0) or 1
-        return {
-            **told,
-            **{name: line.get(name, "") for name in ("verdict", "p", "level", "design", "compared", "n")},
-            "values": values,
-            "places": {name: 60 + 54 * value / reach for name, value in values.items()},
-            "links": self.runs.links(line["runs"], by=part.link),
-        }
 
     def _part(self, kind: str, rendering: Rendering, *, title: str, note: str = "") -> Part:
         return Part(
@@ -153,34 +190,26 @@ class Shelf:
             title=title,
             note=note,
             command=f"snakemake --cores all {rendering.files[0]}",
-            kept=not rendering.files[0].exists(),
         )
 
-    def _lines(self, rendering: Rendering) -> list[dict[str, str]]:
-        """Read what was made here, else what is kept at the largest scale."""
-        name = rendering.files[0].name
-        kept = (read_lines(KEPT / scale / rendering.paper / name) for scale in reversed(self.params.scales))
-        return next((lines for lines in (rendering.lines(), *kept) if lines), [])
-
-    def _settle(self, part: Part, rendering: Rendering, lines: list[dict[str, str]]) -> None:
-        """Set the part's scale and data, and its state: made, kept, or outdated."""
-        if not lines:
-            return
-        part.scale = next((each["scale"] for each in lines if each["scale"]), self.params.scale)
-        part.data = ", ".join(
-            dict.fromkeys(
-                each["dataset"] for each in lines if each.get("dataset", "") not in ("", "procedural")
-            )
-        )
-        graph = self.graph_of(part.scale)
-        fresh = "kept" if part.kept else "made"
-        partly = part.kept and part.kind == "claims"  # kept as far as they are tried
-        part.state = "outdated" if graph is None or rendering.stale(graph, lines, partly=partly) else fresh
-        part.command += f" --config scale={part.scale}"
+    def _settle(self, part: Part, rendering: Rendering, versions: list[Version]) -> None:
+        """Set the part's scale, data, state and worth by the best version, and link to the files of all."""
+        if versions:
+            best = versions[0]
+            part.scale, part.data, part.state = best.scale, best.data, best.state
+            part.level = self.evidence.level(best.scale)
+            part.command += f" --config scale={best.scale}"
+            part.files = [
+                Link(f"{each.file.suffix[1:].upper()}, scale {each.scale}", href(each.file))
+                for each in versions
+                if each.file
+            ]
+        if part.state not in ("made", "kept"):
+            part.why = self._why(part, rendering)
 
     def _why(self, part: Part, rendering: Rendering) -> str:
         """Count what is missing at the part's scale."""
-        graph = self.graph_of(part.scale or self.params.scale)
+        graph = self.evidence.graph_of(part.scale or self.params.scale)
         if graph is None:
             return f"params.yaml has no scale {part.scale} any more"
         measured = rendering.measurements(graph)
@@ -188,15 +217,59 @@ class Shelf:
         for training in trainings:
             if training.start:
                 trainings.append(training.start)
-        there = sum(each.metrics.exists() for each in measured)
-        untrained = {each.label for each in trainings if not each.weights.exists()}
+        there = sum(self.evidence.is_measured(each) for each in measured)
+        untrained = {each.label for each in trainings if not self.evidence.is_trained(each)}
         shards = [*(each.shards for each in measured), *(each.shards for each in trainings)]
         unfetched = {each.name for each in shards if each.fetched and not each.fetched.exists()}
         if not measured:
             return f"it takes seconds at scale {graph.params.scale}, and no training"
-        told = [f"at scale {graph.params.scale}, {there} of {len(measured)} measurements are there"]
+        counted = [f"at scale {graph.params.scale}, {there} of {len(measured)} measurements are there"]
         if untrained:
-            told.append(f"{len(untrained)} run{'s' * (len(untrained) > 1)} to train")
+            counted.append(f"{len(untrained)} run{'s' * (len(untrained) > 1)} to train")
         if unfetched:
-            told.append(f"data to fetch: {', '.join(sorted(unfetched))}")
-        return ", ".join(told)
+            counted.append(f"data to fetch: {', '.join(sorted(unfetched))}")
+        return ", ".join(counted)
+
+
+def panels(layout: Table, rows: Rows, level: str) -> list[Panel]:
+    """A plot for each column that we measured; columns of one unit share an axis."""
+
+    def shows(cell: Shown | None) -> bool:
+        # beside numbers of real images those of drawn pictures say nothing
+        return bool(cell and cell.line and (level == "drawn" or cell.line["dataset"] != "procedural"))
+
+    places = {
+        column: [(row, cells[i]) for row, cells in rows.items() if shows(cells[i])]
+        for i, column in enumerate(layout.columns)
+    }
+    found = []
+    for column, measured in places.items():
+        unit = layout.columns[column]
+        if len(measured) < 2:
+            continue
+        same = [cell for other, cells in places.items() if layout.columns[other] == unit for _, cell in cells]
+        axis = around([value for cell in same for value in ends(cell)], unit)
+        panel = Panel(title=column, axis=axis)
+        for row, cell in measured:
+            mean, low, high, paper = values_of(cell)
+            panel.lines.append((row, dot(axis, mean, low=low, high=high, paper=paper), cell))
+        found.append(panel)
+    return found
+
+
+def values_of(cell: Any) -> tuple[float, float, float, float | None]:
+    """Our mean, its 95 % interval (NaN without one) and the paper's number."""
+    line = cell.line
+    mean, paper = float(line["mean"]), float(line["paper"]) if line["paper"] else None
+    reach = statistics.half_width(float(line["sd"]), int(line["n"])) if line["sd"] else float("nan")
+    return mean, mean - reach, mean + reach, paper
+
+
+def ends(cell: Any) -> list[float]:
+    mean, low, high, paper = values_of(cell)
+    return [mean, low, high, *([] if paper is None else [paper])]
+
+
+def href(file: Path) -> str:
+    """From the page, which lies in results/."""
+    return file.relative_to(RESULTS).as_posix()

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config.typed import plain
 from pipeline.papers import papers
 from pipeline.results.kept import record_of
+from pipeline.results.page import pictures
 from pipeline.system.files import RESULTS
+from pipeline.tracking.addresses import addresses
 from pipeline.tracking.events import flat
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training, licence_of, short_hash
@@ -28,9 +31,23 @@ class Curve:
     """The mean loss of each epoch as points of an SVG, a line a seed."""
 
     lines: list[str]
-    low: float
-    high: float
+    low: str
+    high: str
     epochs: int
+
+
+@dataclass(kw_only=True)
+class Schedule:
+    """How long the paper trains at which rate, and how long the run did; places in percent of the longer."""
+
+    paper: list[tuple[float, float, str]]  # place, width, rate
+    ours: list[tuple[float, float, str]]
+    epochs: int
+    of: int  # the paper's
+
+    @property
+    def alike(self) -> bool:
+        return self.paper == self.ours
 
 
 @dataclass(kw_only=True)
@@ -44,6 +61,9 @@ class Run:
     seeds: list[str]
     metrics: dict[str, list[float]] = field(default_factory=dict)
     curve: Curve | None = None
+    schedule: Schedule | None = None
+    pictures: dict[str, str] = field(default_factory=dict)  # strips of images
+    pages: list[Link] = field(default_factory=list)  # in MLflow, of each seed
     starts: list[Link] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     trained: dict[str, str] = field(default_factory=dict)
@@ -60,8 +80,9 @@ class Run:
 class Runs:
     """Every run that something on the page links to, once."""
 
-    def __init__(self, graph_of: Callable[[str], Graph | None]) -> None:
+    def __init__(self, graph_of: Callable[[str], Graph | None], *, whole: str = "") -> None:
         self.graph_of = graph_of
+        self.whole = whole  # the scale that caps nothing
         self.asked: dict[tuple[str, ...], list[Link]] = {}
 
     def links(self, identities: str, *, by: Link) -> list[Link]:
@@ -79,6 +100,7 @@ class Runs:
 
     def shown(self) -> list[Run]:
         """All of them; what one of them starts from is linked to, too, and so is one of them."""
+        self.addresses = addresses()
         shown: list[Run] = []
         while len(shown) < len(self.asked):
             identities = list(self.asked)[len(shown)]
@@ -112,17 +134,36 @@ class Runs:
             run.curve = curve([each["epoch_losses"] for each in records])
         if records:
             run.params, run.trained = flat(records[0]["spec"]), facts(records)
+            run.schedule = self._schedule(records[0]["spec"], trainings[0])
         if works[0] is not None:
-            shown = run.measured if measured else run.trained
-            shown["licence of the images"] = licence_of(works[0].shards)["license"]
+            facts_shown = run.measured if measured else run.trained
+            facts_shown["licence of the images"] = licence_of(works[0].shards)["license"]
         own = Link(run.label, f"#{run.anchor}")
         run.starts = self.links(
             " ".join(dict.fromkeys(each["start"] for each in records if each["start"])), by=own
         )
+        if measured:
+            run.pictures = pictures.kept(RESULTS / "runs" / identities[0] / "arrays.npz")
+        run.pages = [
+            Link(f"seed {seed}", self.addresses[identity])
+            for seed, identity in zip(run.seeds, identities, strict=True)
+            if identity in self.addresses
+        ]
         made = "metrics.json" if measured else "weights.pt"
         targets = [str(RESULTS / "runs" / each / made) for each in identities]
         run.commands = [f"snakemake --cores all {each} --config scale={scale}" for each in targets]
         return run
+
+    def _schedule(self, spec: dict[str, Any], training: Training | None) -> Schedule | None:
+        """Beside the paper's; none for a run that params.yaml names no more, or that trains nothing."""
+        graph = self.graph_of(self.whole)
+        if training is None or graph is None or not spec.get("epochs"):
+            return None
+        asked = plain(graph.training(training.stage, training.name, training.seed).spec)
+        longest = max(asked["epochs"], spec["epochs"])
+        return Schedule(
+            paper=rates(asked, longest), ours=rates(spec, longest), epochs=spec["epochs"], of=asked["epochs"]
+        )
 
     def _work(self, identity: str) -> Training | Measurement | None:
         """What params.yaml now makes under that name; None where it asks for something else."""
@@ -175,7 +216,30 @@ def curve(told: list[list[float]]) -> Curve | None:
         )
         for losses in told
     ]
-    return Curve(lines=lines, low=low, high=high, epochs=epochs)
+    digits = max(3, 2 - math.floor(math.log10((high - low) / max(abs(high), abs(low))))) if high > low else 3
+    return Curve(lines=lines, low=f"{low:.{digits}g}", high=f"{high:.{digits}g}", epochs=epochs)
+
+
+def rates(spec: dict[str, Any], longest: int) -> list[tuple[float, float, str]]:
+    """The parts of a training with one rate each: place and width in percent of the longest, and the rate."""
+    epochs, rate = spec["epochs"], next(iter(spec["optimiser"].values()))["lr"]
+    name, options = next(iter(spec["schedule"].items()))
+    steps = [at for at in options["at"] if at < epochs] if name == "steps" else []
+    bounds = [0, *steps, epochs]
+    tail = (
+        f", × {options['factor']:g} where the loss stays {options['after']} epochs"
+        if name == "plateau"
+        else ""
+    )
+    return [
+        (100 * begin / longest, 100 * (end - begin) / longest, f"{rate * factor:.3g}{tail}")
+        for begin, end, factor in zip(
+            bounds,
+            bounds[1:],
+            ((options or {}).get("factor", 1.0) ** i for i in range(len(steps) + 1)),
+            strict=False,
+        )
+    ]
 
 
 FACTS: dict[str, Callable[[dict[str, Any]], str]] = {

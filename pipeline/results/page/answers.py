@@ -1,0 +1,102 @@
+"""What became of each claim: its verdict by the best evidence there is, on one axis for each metric."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+from pipeline.papers import Claim, papers
+from pipeline.results.page.plots import Axis, Dot, dot, of_differences
+from pipeline.results.page.runs import Link
+
+NAMES = {"psnr": "PSNR", "map": "mAP", "mean_iou": "mean IoU"}
+UNITS = {"psnr": "dB", "psnr_trend": "dB", "early_loss": "nats", "accuracy_trend": "%", "occlusion_gap": ""}
+# of claims that were tried on real images, and then of the rest
+OUTCOMES = ("holds", "fails", "open", "drawn", "untried")
+
+
+@dataclass(kw_only=True)
+class Answer:
+    says: str
+    where: str
+    metric: str
+    level: str = "none"  # of its scale, as of a part
+    scale: str = ""
+    verdict: str = ""
+    n: str = ""
+    p: str = ""
+    held_to: str = ""
+    design: str = ""
+    compared: str = ""
+    values: dict[str, float] = field(default_factory=dict)  # difference, low, high
+    dot: Dot | None = None
+    behind: str = ""  # what smaller scales say
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        if self.level in ("none", "drawn"):
+            return "drawn" if self.verdict else "untried"
+        return {"confirmed": "holds", "refuted": "fails"}.get(self.verdict, "open")
+
+    @property
+    def unit(self) -> str:
+        return units().get(self.metric, "")
+
+
+@dataclass(kw_only=True)
+class Group:
+    """Answers that share a metric, so an axis."""
+
+    title: str
+    axis: Axis | None
+    answers: list[Answer]
+
+
+def answer(claim: Claim, line: dict[str, str] | None, *, level: str) -> Answer:
+    found = Answer(says=claim.says, where=claim.where, metric=metric_of(claim))
+    if line is None:
+        return found
+    found.level, found.scale, found.verdict = level, line.get("scale", ""), line["verdict"]
+    found.n, found.p, found.held_to = line.get("n", ""), line.get("p", ""), line.get("level", "")
+    found.design, found.compared = line.get("design", ""), line.get("compared", "")
+    found.values = {name: float(line[name]) for name in ("difference", "low", "high") if line.get(name)}
+    return found
+
+
+def groups(answers: Iterable[Answer]) -> list[Group]:
+    """One group a metric; the dots of a group are on one axis."""
+    by_metric: dict[str, list[Answer]] = {}
+    for each in answers:
+        by_metric.setdefault(each.metric, []).append(each)
+    found = []
+    for metric, members in by_metric.items():
+        values = [each.values for each in members if "difference" in each.values]
+        axis = of_differences(values, units().get(metric, "")) if values else None
+        for each in members:
+            if axis is not None and "difference" in each.values:
+                ends = {end: each.values[end] for end in ("low", "high") if end in each.values}
+                each.dot = dot(axis, each.values["difference"], **ends)
+        found.append(Group(title=NAMES.get(metric, metric.replace("_", " ")), axis=axis, answers=members))
+    return found
+
+
+def metric_of(claim: Claim) -> str:
+    options = claim.test.options
+    return getattr(options, "metric", None) or options.metrics[1]
+
+
+@cache
+def units() -> dict[str, str]:
+    """The units that the papers' tables and figures give to metrics."""
+    found = dict(UNITS)
+    for facts in papers().values():
+        for layout in facts.tables.values():
+            found |= {
+                cell.metric: layout.columns[column] for _, column, cell in layout.cells() if cell.metric
+            }
+        for figure in facts.figures.values():
+            options = figure.draw.options
+            found |= getattr(options, "numbers", {})
+            if hasattr(options, "unit"):
+                found[options.metric] = options.unit
+    return found
