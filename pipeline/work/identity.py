@@ -58,7 +58,7 @@ class Shards:
 
 
 def licence_of(shards: Shards) -> dict[str, str]:
-    """The licence of the images and the page of its owner, by Croissant's names; drawn images are ours."""
+    """The images' licence and their owners' page, under Croissant's names; drawn ones are this project's."""
     source = SOURCES[shards.dataset.source]
     if shards.procedural:
         return {"license": "MIT"}

@@ -136,8 +136,8 @@ class Runs:
             run.params, run.trained = flat(records[0]["spec"]), facts(records)
             run.schedule = self._schedule(records[0]["spec"], trainings[0])
         if works[0] is not None:
-            facts_shown = run.measured if measured else run.trained
-            facts_shown["licence of the images"] = licence_of(works[0].shards)["license"]
+            rows = run.measured if measured else run.trained
+            rows["licence of the images"] = licence_of(works[0].shards)["license"]
         own = Link(run.label, f"#{run.anchor}")
         run.starts = self.links(
             " ".join(dict.fromkeys(each["start"] for each in records if each["start"])), by=own
