@@ -185,3 +185,6 @@ rule report:
         "results/logs/report.log",
     shell:
         f"python -m pipeline.report --scale {settings.scale} > {{log}} 2>&1"
+
+
+session.check_targets()

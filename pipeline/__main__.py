@@ -31,15 +31,29 @@ STAGES = {
     "track": "deliver events that MLflow lacks",
 }
 
+START = {
+    "snakemake --cores all results/table6.csv": "make one table, on drawn pictures: a minute",
+    "python -m pipeline show pretrain.imagenet-full": "a run's values, and where params.yaml has them",
+    "python -m pipeline plan dong2017 --scale reduced": "what real images take: hours, disk, downloads",
+    "python -m pipeline report": "all that is made or kept, as one page",
+}
+
 
 def overview() -> None:
     from pipeline import papers
     from pipeline.config.reading import load
     from pipeline.results.claims import NAME
+    from pipeline.results.rendering import renderings
 
     params = load()
     papers.check(params)
-    print("Stages, each `python -m pipeline.<stage> --help`:")
+    files = [each.files[0] for each in renderings().values()]
+    made = sum(file.exists() for file in files)
+    print(f"Five papers, {len(files)} tables, figures and lists of claims; {made} of them are in results/.\n")
+    print("Start here:")
+    for word, does in START.items():
+        print(f"  {word:49} {does}")
+    print("\nStages, each `python -m pipeline.<stage> --help`:")
     for name, does in STAGES.items():
         print(f"  {name:9} {does}")
     print(f"\nTargets, each `snakemake --cores all <target>`, at scale {params.scale}:")

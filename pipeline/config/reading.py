@@ -1,11 +1,13 @@
 """Read params.yaml once and check it whole: every value's type, every name's target."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import typed
-from pipeline.config.documents import read_yaml
-from pipeline.config.inheritance import resolved
+from pipeline.config.documents import lines, read_yaml
+from pipeline.config.inheritance import origins, resolved
 from pipeline.config.objectives import MACRO_LAYERS, OBJECTIVES, Denoise, Segment, Swwae
 from pipeline.config.params import PARAMS, Dataset, Params
 from pipeline.config.protocols import Activations, Contents, Protocol, Shift
@@ -16,6 +18,8 @@ from pipeline.datasets import SOURCES
 
 def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
     """Read and check params.yaml; `scale` overrides the one that it names."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing; run this in the project's folder, not in {Path.cwd()}")
     document = read_yaml(path)
     if scale is not None and isinstance(document, dict):
         document = {**document, "scale": scale}
@@ -23,8 +27,22 @@ def load(path: Path = PARAMS, *, scale: str | None = None) -> Params:
         params = typed.build(Params, resolved(document), "")
         check(params)
     except ValueError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path}{_line_of(said, document, path)}: {said}") from None
     return params
+
+
+def _line_of(said: str, document: Any, path: Path) -> str:
+    """The line that an error's first word names; of a key that comes by `like`, the template's."""
+    words = tuple(re.split(r"[ :]", said, maxsplit=1)[0].split("."))
+    try:
+        place = origins(document)[words[:2]][words[2]] if len(words) > 2 else words[:2]
+    except (KeyError, ValueError):
+        place = words[:2]
+    known, words = lines(path), (*place, *words[2:])
+    while words and words not in known:
+        words = words[:-1]
+    return f", line {known[words]}" if words else ""
 
 
 def _known(name: str, allowed: Collection[str], where: str) -> None:

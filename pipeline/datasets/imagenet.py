@@ -22,15 +22,23 @@ def wanted(raw: Path) -> list[str]:
     return [name for folder, names in ARCHIVES.items() if not _wnids(raw / folder) for name in names]
 
 
+def missing(raw: Path, mirror: Path | None) -> str:
+    """Say which archives are nowhere, and where to put them; empty if none is."""
+    absent = [name for name in wanted(raw) if find(name, raw, mirror) is None]
+    if not absent:
+        return ""
+    return (
+        f"ImageNet has to be requested at image-net.org: {', '.join(absent)} "
+        f"{'is' if len(absent) == 1 else 'are'} neither in {raw} nor in the folder that params.yaml "
+        f"names under 'mirror:'; put them there, or {raw}/train/<wnid>/*.JPEG and {raw}/val/<wnid>/*.JPEG"
+    )
+
+
 def fetch(raw: Path, *, mirror: Path | None, path: Path | None = None) -> None:
     """Unpack archives of this size from where they are, without copying them to `raw`."""
+    if slip := missing(raw, mirror):
+        raise ValueError(slip)
     files = {name: find(name, raw, mirror) for name in wanted(raw)}
-    if missing := [name for name, file in files.items() if file is None]:
-        raise ValueError(
-            f"ImageNet has to be requested at image-net.org: {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} neither in {raw} nor in the folder that params.yaml "
-            f"names under 'mirror:'; put them there, or {raw}/train/<wnid>/*.JPEG and {raw}/val/<wnid>/*.JPEG"
-        )
     archives = {name: verify(file, name) for name, file in files.items() if file is not None}
     if ARCHIVES["train"][0] in archives:
         unpack(archives[ARCHIVES["train"][0]], raw / "train", _extract_train)

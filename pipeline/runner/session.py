@@ -2,17 +2,18 @@
 
 import atexit
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
 from typing import IO, Any
 
 from pipeline import papers
 from pipeline.config.reading import load
-from pipeline.config.typed import nearest
 from pipeline.runner import worker
 from pipeline.runner.lines import print_job_lines
 from pipeline.system.files import RESULTS
@@ -22,6 +23,7 @@ from pipeline.tracking.follower import FOLLOWED, finish, follow
 from pipeline.work.graph import Graph
 
 LOCK = RESULTS / ".graph.lock"
+LISTED = "`python -m pipeline` lists what can be made"
 
 
 class Session:
@@ -31,12 +33,38 @@ class Session:
         self.workflow = workflow
         self.lock: IO[str] | None = None
         self.beside: list[subprocess.Popen | None] = []
+        self.files = files
+        self.asked = _asked() if workflow.is_main_process else None
         self.graph = _graph(config)
-        _refuse_misspelt(sys.argv[1:], files)
+        if self.asked and self.asked.cores and not self.asked.dryrun:
+            refuse_second()
         atexit.register(self._deliver_leftovers)
+
+    def check_targets(self) -> None:
+        """Snakemake answers a misspelt target in twenty lines; call this after the last rule."""
+        rules = list(self.workflow.rules)
+        for word in self.asked.targets if self.asked else ():
+            known = word in {rule.name for rule in rules} or Path(word).exists()
+            if not known and not any(rule.is_producer(word) for rule in rules):
+                sys.exit(
+                    f"nothing makes {word}; {self._close(word)}`python -m pipeline` lists what can be made"
+                )
+
+    def _close(self, word: str) -> str:
+        """What the word may be meant for: a paper, a phase, a file or its bare name."""
+        names = {rule.name: rule.name for rule in self.workflow.rules if not rule.has_wildcards()}
+        firsts = [file for file in self.files if file.endswith((".csv", ".png"))]
+        by_name = names | {Path(file).stem: file for file in reversed(firsts)}
+        by_name |= {file: file for file in self.files} | {file.rpartition(".")[0]: file for file in firsts}
+        found = [
+            by_name[each]
+            for each in get_close_matches(word, by_name, n=1 if word in by_name else 3, cutoff=0.75)
+        ]
+        return f"did you mean {' or '.join(dict.fromkeys(found))}? " if found else ""
 
     def begin(self) -> None:
         self.lock = alone()
+        self._refuse_missing_archives()
         print_job_lines(self.workflow)
         if self.workflow.local_exec:  # jobs on other machines cannot be forks of a process here
             self.beside.append(worker.start())
@@ -57,6 +85,16 @@ class Session:
         if executes and self.lock is None and idle() and waits():
             finish([follow()])
 
+    def _refuse_missing_archives(self) -> None:
+        """Name archives that nobody can download before the work begins that ends without them."""
+        from pipeline.datasets.imagenet import missing
+
+        for job in self.workflow.dag.needrun_jobs():
+            if job.rule.name == "fetch_raw" and job.wildcards.name == "imagenet":
+                mirror = self.graph.params.mirror
+                if slip := missing(Path(job.output[0]).parent, Path(mirror).expanduser() if mirror else None):
+                    sys.exit(slip)
+
     def _pass_on_stops(self) -> None:
         """On SIGTERM the jobs write their checkpoints and exit; Snakemake alone would let them finish."""
         import psutil
@@ -73,6 +111,18 @@ class Session:
                         child.send_signal(number)
 
         signal.signal(signal.SIGTERM, stop)
+
+
+def refuse_second() -> None:
+    """In one line, before Snakemake counts its jobs; `begin` holds the lock."""
+    try:
+        free = idle()
+    except OSError as error:
+        sys.exit(
+            f"{RESULTS}/ cannot be written: {error.strerror} ({error.filename}); make it a folder of your own"
+        )
+    if not free:
+        sys.exit(f"another graph runs in this folder: {holder(LOCK)}; wait for it, or end it")
 
 
 def alone() -> IO[str]:
@@ -103,8 +153,14 @@ def _graph(config: Mapping[str, Any]) -> Graph:
     return Graph(params)
 
 
-def _refuse_misspelt(words: list[str], files: Collection[str]) -> None:
-    """Exit on a misspelt file with a suggestion; Snakemake prints twenty lines without one."""
-    for word in words:
-        if re.fullmatch(r"results/.*\.(csv|md|png)", word) and word not in files:
-            sys.exit(f"nothing makes {word}; {nearest(word, files)}")
+def _asked() -> Any:
+    """The command line as Snakemake reads it; none where Snakemake was not called by one."""
+    from snakemake.cli import parse_args
+
+    if "snakemake" not in sys.argv[0]:  # python -m pipeline.plan, a test
+        return None
+    try:
+        with redirect_stderr(StringIO()):  # Snakemake said the same when it read them
+            return parse_args(sys.argv[1:])[1]
+    except SystemExit:
+        return None

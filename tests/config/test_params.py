@@ -107,7 +107,7 @@ def test_the_projects_own_params_and_papers_are_sound():
     ],
 )
 def test_a_slip_is_named_in_one_line(tmp_path, changes, said):
-    with pytest.raises(ValueError, match=r"^.*params\.yaml: ") as caught:
+    with pytest.raises(ValueError, match=r"^.*params\.yaml(, line \d+)?: ") as caught:
         load(edited(tmp_path, **changes))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -219,7 +219,7 @@ def test_a_slip_in_like_is_named_in_one_line(tmp_path, like, said):
     document["finetune"] |= {"mine": {"like": like}, "yours": {"like": "mine"}}
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(document))
-    with pytest.raises(ValueError, match=r"^.*params\.yaml: ") as caught:
+    with pytest.raises(ValueError, match=r"^.*params\.yaml(, line \d+)?: ") as caught:
         load(path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -451,3 +451,15 @@ def test_what_the_schema_cannot_know_the_reader_refuses(place, value):
     with pytest.raises(ValueError, match=place[-1]):
         read(document)
     assert validator().is_valid(document)
+
+
+def test_a_wrong_value_is_reported_at_the_line_that_writes_it(tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    file = tmp_path / "params.yaml"
+    file.write_text(text.replace("    eps: 1.0e-3  # not said", "    eps: fast  # not said", 1))
+    number = next(i for i, line in enumerate(file.read_text().splitlines(), 1) if "eps: fast" in line)
+    with pytest.raises(ValueError, match=rf"params.yaml, line {number}: \w+\.[\w-]+\.eps is 'fast'; float"):
+        load(file)
+    file.write_text(text.replace("batch: 64  # not said", "batch: 0  # not said", 1))
+    with pytest.raises(ValueError, match=r"params.yaml, line \d+: templates.ours.batch is 0"):
+        load(file)

@@ -1,15 +1,18 @@
 """One graph at a time in a folder, and no polling by Snakemake that grows with the graph."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from conftest import ROOT, command
 
 from pipeline.runner.session import LOCK, alone, idle
 
 SLOW_JOBS = """
 from pipeline.runner.session import Session
-session = Session(workflow, config, files=[])
+session = Session(workflow, config, files=["results/slow.csv"])
 onstart:
     session.begin()
 onsuccess:
@@ -19,6 +22,7 @@ rule all:
 rule wait:
     output: "{number}.txt"
     shell: "sleep 0.5; touch {output}"
+session.check_targets()
 """
 
 
@@ -26,6 +30,44 @@ def test_snakemake_does_not_poll_more_often_the_more_jobs_have_finished(workplac
     (workplace / "Snakefile").write_text(SLOW_JOBS)
     said = command("snakemake", "--cores", "1", "--verbose", folder=workplace).stderr
     assert said.count("Resources before job selection") <= 2 * 13  # when a job starts, and when it finishes
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("dong2015", "nothing makes dong2015; did you mean dong2017 or dong2016? `python -m pipeline` lists"),
+        ("results/table6", "nothing makes results/table6; did you mean results/table6.csv? `python"),
+        ("table6", "nothing makes table6; did you mean results/table6.csv? `python"),
+        ("xyz", "nothing makes xyz; `python -m pipeline` lists what can be made"),
+    ],
+)
+def test_a_misspelt_target_is_one_line_with_the_nearest(workplace, target, answer):
+    said = command("snakemake", "-n", target, folder=workplace, check=False)
+    assert said.returncode == 1
+    (line,) = [line for line in said.stderr.splitlines() if not line.startswith("Using workflow")]
+    assert line.startswith(answer)
+
+
+def test_archives_that_nobody_can_download_are_named_before_the_work_begins(workplace):
+    words = ("--cores", "1", "results/table6.csv", "--config", "scale=paper")
+    said = command("snakemake", *words, folder=workplace, check=False)
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1].startswith("ImageNet has to be requested at image-net.org: ILSVRC")
+    assert not list(workplace.glob("results/logs/**/*.log"))
+
+
+def test_a_second_graph_and_a_folder_that_cannot_be_written_are_one_line(workplace):
+    lock = alone()
+    second = command("snakemake", "--cores", "1", "results/table6.csv", folder=workplace, check=False)
+    lock.close()
+    assert second.returncode == 1
+    assert "another graph runs in this folder: process" in second.stderr.splitlines()[-1]
+    assert "Building DAG" not in second.stderr
+    shutil.rmtree("results")
+    Path("results").touch()
+    said = command("snakemake", "--cores", "1", "results/table6.csv", folder=workplace, check=False)
+    assert said.stderr.splitlines()[-1].startswith("results/ cannot be written: File exists (results)")
+    assert "Traceback" not in said.stderr
 
 
 def test_a_killed_graph_leaves_its_folder_free(workplace):
