@@ -46,9 +46,7 @@ class Session:
         for word in self.asked.targets if self.asked else ():
             known = word in {rule.name for rule in rules} or Path(word).exists()
             if not known and not any(rule.is_producer(word) for rule in rules):
-                sys.exit(
-                    f"nothing makes {word}; {self._close(word)}`python -m pipeline` lists what can be made"
-                )
+                sys.exit(f"nothing makes {word}; {self._close(word)}{LISTED}")
 
     def _close(self, word: str) -> str:
         """What the word may be meant for: a paper, a phase, a file or its bare name."""
