@@ -75,7 +75,7 @@ SOURCES: dict[str, Source] = {
         },
         unpacks=True,
         licence="CC BY-SA 3.0",
-        home="https://yann.lecun.org/exdb/mnist/",
+        home="http://yann.lecun.com/exdb/mnist/",
     ),
     "svhn": Source(
         labels="class",

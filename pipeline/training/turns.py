@@ -26,10 +26,8 @@ def take_turns(trainings: Mapping[int, Steps], device: torch.device, stopping: l
             next(steps)
 
     running, ended, failed = dict(trainings), set[type[BaseException]](), dict[int, ValueError]()
-    for (
-        seed,
-        steps,
-    ) in running.items():  # before stop_signals, so that Ctrl-C stops the reading of data at once
+    # Read the data before stop_signals, so that Ctrl-C interrupts it at once.
+    for seed, steps in running.items():
         turn(seed, steps)
     with stop_signals(stopping):
         while running:
