@@ -57,7 +57,8 @@ def caption_of(graph: Graph, paper: str, key: str, printed: Figure) -> str:
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     bands = ", bands one standard deviation" if printed.draw.name in BANDED else ""
     smoke = " A smoke run: it reproduces nothing." if graph.params.scale == "smoke" else ""
-    return f"{head}Ours: scale {graph.params.scale}, data {data}, n = {repeats}{bands}.{smoke}"
+    shown = ", the first is shown" if printed.draw.name == "pictures" and repeats != "1" else ""
+    return f"{head}Ours: scale {graph.params.scale}, data {data}, n = {repeats}{shown}{bands}.{smoke}"
 
 
 def curves(graph: Graph, printed: Figure) -> Any:
@@ -129,7 +130,7 @@ def grid(rows: list[tuple[str, np.ndarray]]) -> Any:
 
     columns = max(len(images) for _, images in rows)
     drawn, grid_axes = plt.subplots(
-        len(rows), columns, figsize=(0.75 * columns + 1.2, 0.78 * len(rows)), squeeze=False
+        len(rows), columns, figsize=(0.75 * columns + 1.2, 0.71 * len(rows)), squeeze=False
     )
     for (name, images), row_axes in zip(rows, grid_axes, strict=True):
         for axes in row_axes:
@@ -144,7 +145,7 @@ def grid(rows: list[tuple[str, np.ndarray]]) -> Any:
         row_axes[0].text(
             -0.1, 0.5, name, ha="right", va="center", fontsize=7, transform=row_axes[0].transAxes
         )
-    drawn.subplots_adjust(wspace=0.06, hspace=0.06)
+    drawn.subplots_adjust(wspace=0.06, hspace=0.06, bottom=0, top=1)  # the caption follows
     return drawn
 
 
