@@ -3,9 +3,8 @@
 import logging
 from typing import Any
 
-from snakemake.logging import DefaultFormatter, get_event
+from snakemake.logging import DefaultFormatter, LogEvent, get_event
 from snakemake.settings.types import Quietness
-from snakemake_interface_logger_plugins.common import LogEvent
 
 
 class JobLines(DefaultFormatter):

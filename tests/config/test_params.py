@@ -458,7 +458,9 @@ def test_a_wrong_value_is_reported_at_the_line_that_writes_it(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text(text.replace("    eps: 1.0e-3  # not said", "    eps: fast  # not said", 1))
     number = next(i for i, line in enumerate(file.read_text().splitlines(), 1) if "eps: fast" in line)
-    with pytest.raises(ValueError, match=rf"params.yaml, line {number}: \w+\.[\w-]+\.eps is 'fast'; float"):
+    with pytest.raises(
+        ValueError, match=rf"params.yaml, line {number}: \w+\.[\w-]+\.eps is 'fast'; expected float"
+    ):
         load(file)
     file.write_text(text.replace("batch: 64  # not said", "batch: 0  # not said", 1))
     with pytest.raises(ValueError, match=r"params.yaml, line \d+: templates.ours.batch is 0"):

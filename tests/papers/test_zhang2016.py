@@ -469,7 +469,7 @@ def test_every_pathway_begins_with_the_decoders_of_its_own_switches():
                 assert params.pretrain[run.start].start == network
     for name, run in params.finetune.items():
         if name.startswith("vgg-"):
-            assert run.start == name.removesuffix("-4")  # four epochs of the same
+            assert run.start == name.removesuffix("-4").removesuffix("-16")  # more epochs, smaller batches
 
 
 def test_a_ladder_and_a_pathway_are_trained_measured_and_kept(ready):

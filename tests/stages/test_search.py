@@ -4,6 +4,7 @@ import csv
 import shutil
 
 import pytest
+import yaml
 from conftest import both, set_params
 
 from pipeline.config.reading import load
@@ -157,7 +158,7 @@ def test_every_value_that_params_yaml_would_try_can_be_trained():
         for name, run in params.runs(stage).items():
             for setting, values in run.search.items():
                 for value in values:
-                    varied(params, Trial(stage, name, setting, str(value), 0, 16))
+                    varied(params, Trial(stage, name, setting, yaml.safe_dump(value).splitlines()[0], 0, 16))
                     seen.add((name, setting))
     assert seen
 
