@@ -55,8 +55,11 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def in_mlflow(folder: Path) -> list[tuple[str, str]]:
-    """Every run's name and status."""
-    words = "select name, status from runs where lifecycle_stage = 'active'"
+    """Every run's identity and status."""
+    words = (
+        "select value, status from runs join tags on tags.run_uuid = runs.run_uuid "
+        "where key = 'identity' and lifecycle_stage = 'active'"
+    )
     return sqlite3.connect(folder / "mlflow.db").execute(words).fetchall()
 
 
