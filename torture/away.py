@@ -25,7 +25,7 @@ from pipeline.work.graph import Graph
 from pipeline.config.reading import load
 seed, steps, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 training = Graph(load()).training("pretrain", "imagenet-full", seed)
-with events.tracked(training, SimpleNamespace(sha256="0"), commit="0", files=[]) as events:
+with events.tracked(training, SimpleNamespace(sha256="0", split="train", count=1), commit="0", files=[]) as events:
     for step in range(1, steps + 1):
         events.log(step, {"loss": 1 / step})
         time.sleep(pause)

@@ -117,7 +117,7 @@ def results_of(seed: int) -> tuple[dict, dict, list]:
     """The weights of a seed, what its record says of the training, and its logged metrics without times."""
     training = Graph(load()).training("finetune", "cifar10-gaussian", seed)
     record = json.loads(training.record.read_text())
-    left_out = ("seconds", "ended")
+    left_out = ("seconds", "ended", "peak_memory")
     return (
         tensors(training),
         {name: value for name, value in record.items() if name not in left_out},
