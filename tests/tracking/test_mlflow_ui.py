@@ -83,8 +83,8 @@ def test_three_clicks_lead_from_an_experiment_to_the_run_behind_a_row(told, made
         assert "06 Without unlabelled images: Accuracy" in tab.js(rows)[1]
         heads = tab.js("[...document.querySelectorAll('[role=columnheader]')].map(e => e.innerText)")
         assert {"dong2016/table5", "accuracy", "scale"} <= set(heads)
-        tab.click("document.querySelector('[row-index=\"0\"] a')")
-        tab.until("document.body.innerText.includes('finetune.stl10-ours.centre')")
+        tab.js("document.querySelector('[row-index=\"0\"] a').click()")  # rows move while columns load
+        tab.until("document.body.innerText.includes('finetune.stl10-ours.centre')", seconds=60)
         assert "/runs/" in tab.js("location.hash")
 
 
