@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from snakemake.logging import LogEvent
@@ -54,11 +53,15 @@ def jobs(targets: list[str], scale: str) -> list[Job]:
             config_settings=ConfigSettings(config={"scale": scale}),
         )
         logger.handlers = [planned]
+        disabled = logging.root.manager.disable
+        logging.disable(logging.NOTSET)  # a connection to MLflow in this process switches all records off
         try:
             workflow.dag(settings).execute_workflow("dryrun", execution_settings=execution)
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:400]
             raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}") from None
+        finally:
+            logging.disable(disabled)
     return planned.jobs
 
 
@@ -82,7 +85,7 @@ def data_needed(graph: Graph, left: Iterable[Job]) -> list[dict[str, Any]]:
     from pipeline.datasets import imagenet
     from pipeline.datasets.archives import find, official
 
-    mirror = Path(graph.params.mirror).expanduser() if graph.params.mirror else None
+    mirror = graph.params.mirror_folder
     sets = raw(graph)
     files = []
     for shards in (sets[job.name] for job in left if job.stage == "fetch"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     said = plan.shown(planned)
     assert "| evaluate finetune.voc2007-imagenet-full.crops10" in said
     assert "To download: nothing." in said
+
+
+def test_a_plan_is_whole_in_a_process_that_switched_log_records_off(workplace):
+    keep_only(workplace, "table6")
+    logging.disable(logging.ERROR)
+    try:
+        assert len(plan.jobs(["results/table6.csv"], "smoke")) == 15
+        assert logging.root.manager.disable == logging.ERROR
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def test_claims_that_the_repeats_cannot_decide_are_named_before_anything_is_spent(workplace):
