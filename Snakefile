@@ -21,6 +21,7 @@ session = Session(
 )
 graph = session.graph
 settings = graph.params
+SUMMARY = summarised(graph)
 
 
 onstart:
@@ -89,7 +90,7 @@ for target, files in {
 rule render:
     input:
         rules.all.input,
-        summarised(graph),
+        SUMMARY,
         "results/report.html",
 
 
@@ -169,7 +170,7 @@ rule summary:
     input:
         [f"{each}.csv" for each in papers.targets("tables")],
     output:
-        summarised(graph),
+        SUMMARY,
     log:
         "results/logs/summary.log",
     shell:

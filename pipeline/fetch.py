@@ -20,7 +20,7 @@ def fetch(graph: Graph, name: str) -> None:
     shards = matches[0]
     if shards.fetched is None:
         raise ValueError(f"{name} is drawn at scale {graph.params.scale}; there is nothing to fetch")
-    mirror = Path(graph.params.mirror).expanduser() if graph.params.mirror else None
+    mirror = graph.params.mirror_folder
     if mirror is not None and not mirror.is_dir():
         raise ValueError(f"params.yaml: mirror is {str(mirror)!r}, which is not a folder")
     path = Path(shards.dataset.path).expanduser() if shards.dataset.path else None

@@ -70,5 +70,9 @@ class Params:
     finetune: dict[str, Run]
     evaluate: dict[str, Protocol]
 
+    @property
+    def mirror_folder(self) -> Path | None:
+        return Path(self.mirror).expanduser() if self.mirror else None
+
     def runs(self, stage: str) -> dict[str, Run]:
         return getattr(self, stage)

@@ -88,10 +88,9 @@ class Session:
         from pipeline.datasets.imagenet import missing
 
         for job in self.workflow.dag.needrun_jobs():
-            if job.rule.name == "fetch_raw" and job.wildcards.name == "imagenet":
-                mirror = self.graph.params.mirror
-                if slip := missing(Path(job.output[0]).parent, Path(mirror).expanduser() if mirror else None):
-                    sys.exit(slip)
+            asks = job.rule.name == "fetch_raw" and job.wildcards.name == "imagenet"
+            if asks and (slip := missing(Path(job.output[0]).parent, self.graph.params.mirror_folder)):
+                sys.exit(slip)
 
     def _pass_on_stops(self) -> None:
         """On SIGTERM the jobs write their checkpoints and exit; Snakemake alone would let them finish."""
@@ -120,15 +119,19 @@ def refuse_second() -> None:
             f"{RESULTS}/ cannot be written: {error.strerror} ({error.filename}); make it a folder of your own"
         )
     if not free:
-        sys.exit(f"another graph runs in this folder: {holder(LOCK)}; wait for it, or end it")
+        sys.exit(_taken())
 
 
 def alone() -> IO[str]:
     """Lock this folder against other graphs while the result is referenced."""
     lock = hold(LOCK)
     if lock is None:
-        sys.exit(f"another graph runs in this folder: {holder(LOCK)}; wait for it, or end it")
+        sys.exit(_taken())
     return lock
+
+
+def _taken() -> str:
+    return f"another graph runs in this folder: {holder(LOCK)}; wait for it, or end it"
 
 
 def idle() -> bool:

@@ -1,11 +1,6 @@
 """Where MLflow's own pages show a run."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-from urllib.parse import quote
-
-from pipeline.tracking.delivered import SQLITE, is_file
+from pipeline.tracking.delivered import SQLITE, rows_of
 from pipeline.tracking.store import uri
 
 UI = "http://127.0.0.1:5000"
@@ -16,13 +11,7 @@ QUERY = """select tags.value, runs.experiment_id, runs.run_uuid from tags join r
 
 def addresses() -> dict[str, str]:
     """Map identities of runs to pages. MLflow's import takes seconds, so only a store in a file is read."""
-    store = uri()
-    file = store.removeprefix(SQLITE)
-    if not is_file(store) or not Path(file).exists():
-        return {}
-    try:
-        with closing(sqlite3.connect(f"file:{quote(file)}?mode=ro", uri=True)) as database:
-            rows = database.execute(QUERY).fetchall()
-    except sqlite3.Error:  # locked, or of another schema
-        return {}
-    return {identity: f"{UI}/#/experiments/{experiment}/runs/{run}" for identity, experiment, run in rows}
+    return {
+        identity: f"{UI}/#/experiments/{experiment}/runs/{run}"
+        for identity, experiment, run in rows_of(uri(), QUERY)
+    }

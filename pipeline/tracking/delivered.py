@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pipeline.system.files import RESULTS, write_text
@@ -78,15 +79,20 @@ def _written(line: dict[str, object]) -> bytes:
 
 def vouched(store: str, tag: str) -> str | None:
     """The digest in a store that is an SQLite file, read without MLflow, whose import takes seconds."""
+    rows = rows_of(store, "select value from experiment_tags where key = ?", tag)
+    return rows[0][0] if rows else None
+
+
+def rows_of(store: str, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """Query a store in an SQLite file; no rows if it is no file, missing, locked or of another schema."""
     if not is_file(store):
-        return None
+        return []
     address = f"file:{quote(store.removeprefix(SQLITE))}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
-            row = database.execute("select value from experiment_tags where key = ?", (tag,)).fetchone()
-    except sqlite3.Error:  # missing, locked or of another schema: MLflow decides
-        return None
-    return row and row[0]
+            return database.execute(query, values).fetchall()
+    except sqlite3.Error:
+        return []
 
 
 def is_file(store: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.config.runs import STAGES
 from pipeline.system.files import RESULTS, write_whole
-from pipeline.tracking.delivered import EXPERIMENT, Delivered, State, event_logs
+from pipeline.tracking.delivered import EXPERIMENT, SQLITE, Delivered, State, event_logs, is_file
 from pipeline.tracking.events import EVENTS, lines_of
 from pipeline.tracking.shown import (
     NOTE,
@@ -228,15 +228,15 @@ def connect() -> Any:
     logging.disable(logging.ERROR)  # MLflow logs the creation of tables, and the store's address
     from mlflow import MlflowClient
 
-    store = Path(uri().removeprefix("sqlite:///"))
-    if uri().startswith("sqlite:///") and not store.exists():  # a half-made database would stay unusable
-        write_whole(store, lambda beside: MlflowClient(f"sqlite:///{beside}").search_experiments())
+    store = Path(uri().removeprefix(SQLITE))
+    if is_file(uri()) and not store.exists():  # a half-made database would stay unusable
+        write_whole(store, lambda beside: MlflowClient(f"{SQLITE}{beside}").search_experiments())
     if uri().partition(":")[0].partition("+")[0] in DATABASES:  # MLflow retries an unreachable one for 100 s
         from sqlalchemy import create_engine
 
         create_engine(uri()).connect().close()
     client = MlflowClient(uri())
-    if uri().startswith("sqlite:///"):
+    if is_file(uri()):
         # Relative, so that the store can be moved; MLflow itself would write absolute artefact locations.
         client._tracking_client.store.artifact_root_uri = ARTIFACTS
     return client

@@ -41,7 +41,9 @@ class Evidence:
     def graph_of(self, scale: str) -> Graph | None:
         if scale not in self.params.scales:
             return None
-        return self.graphs.setdefault(scale, Graph(replace(self.params, scale=scale)))
+        if scale not in self.graphs:
+            self.graphs[scale] = Graph(replace(self.params, scale=scale))
+        return self.graphs[scale]
 
     def whole(self, scale: str) -> bool:
         """Whether nothing is capped there."""
