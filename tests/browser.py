@@ -23,7 +23,7 @@ def found() -> str | None:
 
 
 def _high(fd: int) -> int:
-    """The same pipe under a number that is not 3 or 4, where the browser looks for its own."""
+    """Move a pipe's end away from descriptors 3 and 4, which the browser uses."""
     high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(fd)
     return high
@@ -93,7 +93,7 @@ class Page:
                 self._hear()
 
     def js(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """Evaluate an expression in the page."""
         told = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )
@@ -108,7 +108,7 @@ class Page:
             time.sleep(0.1)
 
     def click(self, element: str) -> None:
-        """With the mouse, once it is there."""
+        """Click an element with the mouse once it exists."""
         self.until(element)
         box = self.js(
             f"(e => (e.scrollIntoView({{block: 'nearest'}}), e.getBoundingClientRect().toJSON()))({element})"
@@ -144,7 +144,7 @@ class Page:
 
 @contextmanager
 def opened(profile: Path) -> Iterator[Page]:
-    """A tab of a browser of its own, which ends with it."""
+    """A tab in a new browser process that ends with it."""
     binary = found()
     assert binary is not None
     (theirs_in, ours_out), (ours_in, theirs_out) = (tuple(map(_high, os.pipe())) for _ in range(2))

@@ -135,7 +135,7 @@ def tab(browser_tab):
 
 
 def keep_only(folder: Path, table: str) -> None:
-    """Leave one table of the main paper, so that a whole graph takes seconds."""
+    """Keep one table of the main paper, so that a whole graph takes seconds."""
     import yaml
 
     papers = folder / "pipeline" / "papers"
@@ -160,7 +160,7 @@ def keep_only(folder: Path, table: str) -> None:
 
 
 def keep_runs(folder: Path) -> None:
-    """Leave only the runs that the remaining tables use: every job reads all of params.yaml."""
+    """Keep only the runs of the remaining tables, since every job reads all of params.yaml."""
     import yaml
 
     tables = yaml.safe_load((folder / "pipeline" / "papers" / "dong2016.yaml").read_text())["tables"]

@@ -66,7 +66,7 @@ def main(labels: list[str]) -> None:
 
 
 def on_host(act: Callable[..., Any]) -> Callable[..., Any]:
-    """With real tensors: what works on numpy's arrays needs values."""
+    """Run with real tensors, since code on numpy arrays needs values."""
 
     def real(*args: Any, **options: Any) -> Any:
         with unset_fake_temporarily():
@@ -76,13 +76,13 @@ def on_host(act: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Fakes(FakeTensorMode):
-    """Constants stay off the GPU, too, since fake_cuda.c only pretends that there is one."""
+    """Keep constants off the GPU, too: fake_cuda.c has no memory."""
 
     avoid_device_init = property(lambda self: True, lambda self, value: None)
 
 
 class Copies(TorchDispatchMode):
-    """Count what makes the host wait, or the GPU wait for the host, by the operation."""
+    """Count operations that make the host wait for the GPU or the GPU for the host."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def host_copies(training: Training) -> Counter[str]:
     with Fakes(allow_non_fake_inputs=True):
         faked(model)
         if getattr(model, "codes", None):
-            model.codes = None  # which codes a stack has kept depends on values
+            model.codes = None  # which codes are cached depends on values
         running = steps(
             model,
             lambda batch, generator: objective_of(spec).loss(model, batch, spec, generator),

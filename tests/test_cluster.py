@@ -145,7 +145,7 @@ QUICK = [
 ]
 
 
-def test_what_slurm_cancels_or_requeues_goes_on_to_the_same_table(workplace, slurm):
+def test_jobs_cancelled_or_requeued_by_slurm_resume_to_the_same_table(workplace, slurm):
     keep_only(workplace, "table6")
     paper = workplace / "pipeline" / "papers" / "dong2016.yaml"
     facts = yaml.safe_load(paper.read_text())

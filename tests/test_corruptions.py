@@ -35,14 +35,14 @@ def hidden(name: str, x: torch.Tensor, seed: int = 0, **options) -> torch.Tensor
     return MASKS[name](x, **OPTIONS[name] | options, generator=generator(seed, x.device.type))
 
 
-def test_every_corruption_has_its_options_here():
+def test_every_corruption_is_tested_here():
     assert OPTIONS.keys() == CORRUPTIONS.keys()
     assert MASKS.keys() < CORRUPTIONS.keys()
 
 
 @EVERY
 @pytest.mark.parametrize("size", SIZES)
-def test_the_input_is_left_alone_and_the_output_is_new_and_of_its_kind(name, size):
+def test_the_input_is_unchanged_and_the_output_has_its_type(name, size):
     x = images(3, size)
     before = x.clone()
     y = spoil(name, x)
@@ -73,7 +73,7 @@ def test_another_precision_sees_the_same_corruption(name, dtype):
 
 
 @EVERY
-def test_all_chance_comes_from_the_generator(name):
+def test_all_randomness_comes_from_the_generator(name):
     x = images(4, 29)
     torch.manual_seed(1)
     state, first = torch.random.get_rng_state(), spoil(name, x)
@@ -91,14 +91,14 @@ def test_one_generator_gives_each_batch_another_corruption(name):
 
 
 @EVERY
-def test_images_of_a_batch_are_corrupted_each_for_itself(name):
+def test_images_of_a_batch_are_corrupted_independently(name):
     x = images(1, 89).expand(4, -1, -1, -1)
     y = spoil(name, x)
     assert all(not torch.equal(y[i], y[j]) for i in range(4) for j in range(i))
 
 
 @EVERY
-def test_deterministic_algorithms_allow_it(name):
+def test_corruptions_run_under_deterministic_algorithms(name):
     x = images(3, 29)
     expected = spoil(name, x)
     torch.use_deterministic_algorithms(True)

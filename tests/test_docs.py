@@ -47,7 +47,7 @@ def follow(page: str, folder: Path, *, scale: str = "smoke", **environment: str)
     ("page", "run"),
     [("add-a-corruption", "fade"), ("add-a-network", "shallow"), ("add-an-objective", "absolute")],
 )
-def test_what_is_added_by_the_book_is_trained_and_measured(page, run, fresh):
+def test_what_the_guides_add_is_trained_and_measured(page, run, fresh):
     follow(page, fresh)
     (metrics,) = (fresh / "results" / "runs").glob(
         f"smoke/evaluate/pretrain.cifar10-{run}.restore/*/metrics.json"
@@ -55,7 +55,7 @@ def test_what_is_added_by_the_book_is_trained_and_measured(page, run, fresh):
     assert '"psnr"' in metrics.read_text()
 
 
-def test_a_table_that_is_added_by_the_book_is_a_target(fresh):
+def test_the_table_that_a_guide_adds_is_a_target(fresh):
     said = follow("add-a-table", fresh)
     assert "results/mine/table1.csv  Restored images" in said
     assert re.search(r"pretrain_run\s+2\b", said)
@@ -63,7 +63,7 @@ def test_a_table_that_is_added_by_the_book_is_a_target(fresh):
 
 
 @pytest.mark.graph
-def test_own_pictures_are_pretrained_finetuned_and_tabled_by_the_book(fresh, tmp_path):
+def test_a_users_pictures_go_from_folder_to_table_as_the_guide_says(fresh, tmp_path):
     import numpy as np
     from PIL import Image
 
@@ -83,7 +83,7 @@ def test_own_pictures_are_pretrained_finetuned_and_tabled_by_the_book(fresh, tmp
     assert "With pre-training and without" in (fresh / "results" / "report.html").read_text()
 
 
-def test_the_papers_own_scale_is_asked_for_by_targets_that_there_are():
+def test_the_commands_for_scale_paper_name_existing_targets():
     page = (ROOT / "docs" / "paper-scale.md").read_text()
     asked = re.findall(r"snakemake --cores all (\S+) --config scale=paper", page)
     assert len(asked) > 5

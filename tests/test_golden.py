@@ -71,18 +71,18 @@ def test_a_default_that_changes_is_seen():
 
 
 def with_loss(lines, change):
-    """The lines, with the first loss of the first training that has one changed by a factor."""
+    """The lines of a record, with its first loss multiplied by a factor."""
     name, value = next(line.rsplit(" ", 1) for line in lines if " loss-1 " in line)
     return [f"{name} {float(value) * change!r}" if line.startswith(f"{name} ") else line for line in lines]
 
 
 def a_record():
-    """The name and the lines of one that is there, of whichever machine."""
+    """Name and lines of a record, of any machine."""
     name = golden.names("trainings")[0]
     return name, golden.read(name)
 
 
-def test_on_a_machine_that_is_recorded_the_least_change_of_a_loss_is_seen():
+def test_on_a_recorded_machine_the_least_change_of_a_loss_is_seen():
     name, lines = a_record()
     assert trainings.compared(name, lines) == []
     before, after = trainings.compared(name, with_loss(lines, 1 + 1e-12))
@@ -102,7 +102,7 @@ def test_on_another_machine_a_change_beyond_rounding_is_seen_and_a_lost_metric()
 
 @pytest.fixture
 def rendered(tmp_path, monkeypatch):
-    """Two small tables among files that are none, and a place for records."""
+    """Two small tables among other files, and a folder for records."""
     results = tmp_path / "results"
     for name in ("reference/kept/table1.csv", "dong2017/table2.csv", "table1.csv"):
         (results / name).parent.mkdir(parents=True, exist_ok=True)

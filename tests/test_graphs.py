@@ -37,15 +37,15 @@ def git(folder: Path, *words: str) -> None:
 
 
 def weights(folder: Path) -> dict[str, int]:
-    """Every trained run on the disk, and when it was written."""
+    """Every trained run on the disk, and its time of writing."""
     return {
         str(file.relative_to(folder)): file.stat().st_mtime_ns
         for file in (folder / "results").rglob("weights.pt")
     }
 
 
-def made_anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Stage and run of trainings that differ between the two."""
+def made_again(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """Stage and run of trainings that were made or made again in between."""
     return {"/".join(Path(name).parts[3:5]) for name, when in after.items() if before.get(name) != when}
 
 
@@ -97,14 +97,14 @@ def test_snakemake_makes_the_table_and_an_edit_reruns_what_it_touches(project):
     first, shown = weights(project), (project / "results" / "table6.csv").read_bytes()
     assert len(first) == 6
     assert [line["state"] for line in table(project)] == ["measured"] * 6
-    (project / "mlflow.db").unlink()  # as where it was killed before anything was handed over
+    (project / "mlflow.db").unlink()  # as after a kill before any delivery
     assert "Nothing to be done" in snakemake(project)
     assert len(in_mlflow(project)) == 6 + 6
 
     set_lr(project, 3.0e-4)
     snakemake(project)
     second = weights(project)
-    assert made_anew(first, second) == TOUCHED
+    assert made_again(first, second) == TOUCHED
     changed = [
         line["row"]
         for line, old in zip(table(project), csv.DictReader(shown.decode().splitlines()), strict=True)
@@ -180,7 +180,7 @@ def edited_and_pushed(project: Path, remotes: Iterable[str]) -> bytes:
     assert "lr" in command("dvc", "params", "diff", folder=project).stdout
     command("dvc", "repro", folder=project)
     second = weights(project)
-    assert made_anew(first, second) == TOUCHED
+    assert made_again(first, second) == TOUCHED
     set_lr(project, 1.0e-4)
     command("dvc", "repro", folder=project)
     assert weights(project) == second
@@ -210,7 +210,7 @@ def pulled_and_edited(clone: Path, engine: list[str], shown: bytes) -> None:
         assert "Ours full shortcut, PSNR" in changed
         assert "No shortcut" not in changed
     edited = weights(clone)
-    assert made_anew(pulled, edited) == TOUCHED
+    assert made_again(pulled, edited) == TOUCHED
     runs = " ".join(line["runs"] for line in table(clone)).split()
     records = [json.loads((clone / f"results/runs/{run}/metrics.json").read_text()) for run in runs]
     assert runs == [record["identity"] for record in records]
@@ -220,7 +220,7 @@ def pulled_and_edited(clone: Path, engine: list[str], shown: bytes) -> None:
     assert (clone / "results" / "table6.csv").read_bytes() == shown
 
 
-def test_what_cannot_be_done_is_said_before_anything_runs(workplace):
+def test_impossible_graphs_are_refused_before_anything_runs(workplace):
     text = (workplace / "params.yaml").read_text()
     (workplace / "params.yaml").write_text(text.replace("start: imagenet-full", "start: imagenet-ful"))
     said = snakemake(workplace, check=False)
@@ -243,7 +243,7 @@ def test_the_paper_scale_is_planned_without_any_data(workplace):
     assert not (workplace / "data").exists()
 
 
-def test_what_a_kill_left_marked_as_incomplete_hides_nothing_that_is_missing(workplace):
+def test_incomplete_marks_of_a_killed_graph_hide_no_missing_file(workplace):
     keep_only(workplace, "table6")
     graph = Graph(load())
     pretrained = graph.training("pretrain", "imagenet-full", 0)
@@ -279,7 +279,7 @@ def test_a_stale_table_is_rendered_again_and_a_dry_run_says_so_and_writes_nothin
     assert {file: file.stat().st_mtime_ns for file in workplace.glob("results/**/*")} == before
     snakemake(workplace)
     assert path.read_text() == shown[3.0e-4]
-    path.write_text(shown[1.0e-4])  # as another checkout has it: newer than all that it follows from
+    path.write_text(shown[1.0e-4])  # as after a checkout: newer than everything it depends on
     snakemake(workplace)
     assert path.read_text() == shown[3.0e-4]
     assert "Nothing to be done" in snakemake(workplace, "-n", "results/table6.csv")
@@ -289,7 +289,7 @@ def trained(measurement):
     return [file for each in measurement.training.lineage for file in (each.weights, each.record)]
 
 
-def test_imagenet_that_is_not_there_is_asked_for_in_one_line(workplace):
+def test_missing_imagenet_is_reported_in_one_line(workplace):
     done = command(
         "python", "-m", "pipeline.fetch", "imagenet", "--scale", "paper", folder=workplace, check=False
     )

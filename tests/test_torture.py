@@ -21,7 +21,7 @@ def test_nothing_is_lost_by(workplace, name):
     assert not [each for each in outcomes if each]
 
 
-def test_a_reserved_port_is_its_servers_alone():
+def test_a_reserved_port_is_free_for_its_server():
     with reserved_port() as port, socket.create_server(("127.0.0.1", 0)) as other:
         own = ("127.0.0.1", port)
         with pytest.raises(OSError, match="in use"):

@@ -61,7 +61,7 @@ def ready(workplace):
     return Graph(load()).training("pretrain", FULL, 0)
 
 
-def test_each_process_gets_its_own_images_cropped_and_spoiled_as_one_would(ready, monkeypatch):
+def test_the_images_of_a_process_are_cropped_and_corrupted_as_in_one_process(ready, monkeypatch):
     images = Images(open_manifest(ready.shards.manifest, "train"), stream_above_gb=8)
     batches = Batches(images, np.arange(48), ready.spec.augment, batch=15, seed=0)
 
@@ -86,7 +86,7 @@ def test_each_process_gets_its_own_images_cropped_and_spoiled_as_one_would(ready
         assert {each.whole for each in halves} == {24}
 
 
-def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, ready):
+def test_two_processes_resume_after_a_kill_and_end_where_one_process_does(workplace, ready):
     train(Graph(load()), "pretrain", FULL, 0)
     alone, record = load_parts(ready), json.loads(ready.record.read_text())
     ready.weights.unlink()
@@ -110,7 +110,7 @@ def test_two_processes_one_of_which_is_killed_end_where_one_does(workplace, read
     assert not checkpoint.exists()
     shared = json.loads(ready.record.read_text())
     assert shared["steps"] == record["steps"]
-    # The same but for rounding, which an optimiser that divides small gradients by themselves makes grow.
+    # Equal up to rounding, which Adam's division of small gradients by their size amplifies.
     assert shared["epoch_losses"][0] == pytest.approx(record["epoch_losses"][0], rel=1e-5)
     assert shared["epoch_losses"] == pytest.approx(record["epoch_losses"], rel=1e-3)
     begun = beginning(ready, open_manifest(ready.shards.manifest, "train"))
@@ -137,7 +137,7 @@ def second_of(agent: int) -> int:
     raise AssertionError("no process has rank 1")
 
 
-def test_who_comes_takes_a_device_that_nobody_has(tmp_path, monkeypatch):
+def test_a_training_takes_a_free_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("pipeline.compute.device._held", [])
     names = ["GPU-one", "GPU-two", "GPU-three"]

@@ -1,4 +1,4 @@
-"""What a GPU would refuse or wait for in a step, found without one."""
+"""Errors and host synchronisation of a step on CUDA, detected without a GPU."""
 
 import pytest
 import torch
@@ -34,9 +34,7 @@ def graph(workplace):
     return Graph(load())
 
 
-def test_a_step_of_each_objective_on_each_network_mixes_no_devices_or_types_and_copies_what_it_must(
-    workplace, graph
-):
+def test_a_training_step_mixes_no_devices_or_types_and_copies_only_what_is_listed(workplace, graph):
     chosen = trainings(graph)
     for shards in {each.shards for each in chosen}:
         shard(shards)
@@ -51,7 +49,7 @@ def test_a_step_of_each_objective_on_each_network_mixes_no_devices_or_types_and_
         ("torch.lerp(x, x.double(), 0.5)", "dtype"),
     ],
 )
-def test_a_planted_mismatch_of_devices_or_types_is_found(workplace, graph, planted, error):
+def test_a_planted_mismatch_of_devices_or_types_fails(workplace, graph, planted, error):
     shard(graph.training(*DENOISE.split("."), 0).shards)
     corruption = f"lambda x, **options: {planted}"
     plant = f"import pipeline.corruptions as c; c.CORRUPTIONS['patch_gaussian'] = {corruption}"

@@ -38,7 +38,7 @@ def convolutions(draw):
 @compiled
 @settings(max_examples=60, deadline=None)
 @given(convolutions())
-def test_any_convolution_and_its_gradients_are_the_exact_ones_but_for_rounding(case):
+def test_convolutions_and_gradients_are_exact_up_to_rounding(case):
     layer, shape, threads = case
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=generator)
@@ -65,7 +65,7 @@ def test_any_convolution_and_its_gradients_are_the_exact_ones_but_for_rounding(c
 
 
 @compiled
-def test_it_is_as_exact_as_torch():
+def test_winograd_is_as_exact_as_torch():
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(shape, generator=generator) for shape in ((4, 64, 15, 15), (64, 64, 3, 3)))
     right = conv2d(x.double(), weight.double(), padding=1)
@@ -76,7 +76,7 @@ def test_it_is_as_exact_as_torch():
     assert ours < 4 * theirs
 
 
-def test_a_transposed_convolution_is_one_of_turned_weights():
+def test_a_transposed_convolution_is_a_convolution_with_flipped_weights():
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(shape, generator=generator) for shape in ((2, 3, 5, 6), (3, 4, 3, 3)))
     assert torch.allclose(
@@ -86,7 +86,7 @@ def test_a_transposed_convolution_is_one_of_turned_weights():
 
 @compiled
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
-def test_frozen_weights_have_no_gradient_and_pass_on_that_of_what_came_in(kind):
+def test_frozen_weights_get_no_gradient_and_pass_the_inputs_gradient_on(kind):
     layer = kind(16, 32, 3, padding=1).to(memory_format=torch.channels_last)
     winograd.take_over(layer)
     layer.requires_grad_(False)
@@ -103,7 +103,7 @@ def test_frozen_weights_have_no_gradient_and_pass_on_that_of_what_came_in(kind):
 
 @compiled
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
-def test_what_has_no_numbers_or_others_is_torchs_own(kind):
+def test_meta_and_double_tensors_are_left_to_torch(kind):
     """Run as `count` does to get the sizes of maps."""
     layer = kind(16, 32, 3, padding=1)
     winograd.take_over(layer)
@@ -113,7 +113,7 @@ def test_what_has_no_numbers_or_others_is_torchs_own(kind):
     assert exact(torch.zeros(2, 16, 7, 9, dtype=torch.float64)).dtype == torch.float64
 
 
-def test_layers_of_other_kinds_keep_torchs_own():
+def test_other_layers_are_left_to_torch():
     kept = [
         nn.Conv2d(3, 16, 3),
         nn.Conv2d(16, 24, 3),
@@ -135,7 +135,7 @@ def test_layers_of_other_kinds_keep_torchs_own():
 
 
 @compiled
-def test_a_run_has_the_same_losses_but_for_rounding_however_they_are_computed(workplace):
+def test_losses_agree_up_to_rounding_between_winograd_and_torch(workplace):
     set_params(workplace, scales__smoke__width=16, engine__precision="fp32")
     shard(Graph(load()).shards("cifar10"))
     found = {}
@@ -151,7 +151,7 @@ def test_a_run_has_the_same_losses_but_for_rounding_however_they_are_computed(wo
     assert found["winograd"] == pytest.approx(found["torch"], rel=1e-3)
 
 
-def test_how_it_is_computed_follows_from_the_hardware(monkeypatch):
+def test_auto_chooses_winograd_by_the_cpus_instructions(monkeypatch):
     def chosen(device=CPU, capability="AVX2", precision="fp32", convolution="auto"):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         engine = replace(load().engine, precision=precision, convolution=convolution)
@@ -171,7 +171,7 @@ def test_how_it_is_computed_follows_from_the_hardware(monkeypatch):
 
 
 @compiled
-def test_what_one_fork_compiled_the_next_takes(monkeypatch, tmp_path):
+def test_a_fork_takes_what_an_earlier_fork_compiled(monkeypatch, tmp_path):
     monkeypatch.setenv(COMPILED, str(tmp_path))
     for compiler in (COMPILER, "no-such-compiler"):
         monkeypatch.setattr(winograd, "COMPILER", compiler)
@@ -181,7 +181,7 @@ def test_what_one_fork_compiled_the_next_takes(monkeypatch, tmp_path):
     winograd.library.cache_clear()
 
 
-def test_without_a_compiler_layers_keep_torchs_own(monkeypatch):
+def test_without_a_compiler_layers_are_left_to_torch(monkeypatch):
     monkeypatch.setattr(winograd, "COMPILER", "no-such-compiler")
     winograd.library.cache_clear()
     layer = nn.Conv2d(16, 16, 3)

@@ -37,7 +37,7 @@ def edited(tmp_path: Path, **changes) -> Path:
     return path
 
 
-def test_the_projects_own_params_and_papers_are_sound():
+def test_the_tracked_params_and_papers_are_read():
     papers.check(load())
 
 
@@ -126,7 +126,7 @@ def test_a_run_that_would_start_from_itself_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "a: [", "scale: !!python/object/apply:os.system [ls]", "a: 1\na: 2", "\x00", "- 1"]
 )
-def test_what_is_not_a_closed_document_is_refused(tmp_path, text):
+def test_broken_yaml_is_refused(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"params\.yaml"):
@@ -242,7 +242,7 @@ def test_a_slip_in_a_template_is_named_there(tmp_path, template, said):
         load(path)
 
 
-def test_no_value_is_further_away_than_two_names():
+def test_every_value_is_at_most_two_templates_away():
     document = read_yaml(PARAMS)
 
     def steps(section, name):
@@ -268,7 +268,7 @@ def test_no_value_is_further_away_than_two_names():
         ),  # it comes by `like`
     ],
 )
-def test_dvc_changes_the_one_line_of_the_value_that_it_is_given(tmp_path, override, path, value):
+def test_dvc_changes_only_the_line_of_the_value(tmp_path, override, path, value):
     from dvc.utils.hydra import apply_overrides  # what `dvc exp run -S` writes by
 
     written = tmp_path / "params.yaml"
@@ -310,7 +310,7 @@ PLACES = st.sampled_from(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=PLACES, value=VALUES)
 @example(place=("finetune",), value={"\n": None})
-def test_any_rubbish_is_refused_or_read_but_never_a_crash(tmp_path, place, value):
+def test_arbitrary_yaml_never_crashes_the_reader(tmp_path, place, value):
     document = read_yaml(PARAMS)
     inner = document
     for name in place[:-1]:
@@ -446,7 +446,7 @@ def test_a_missing_value_is_refused_by_the_schema_and_by_the_reader(place):
         ((*IMAGENET, "eps"), float("nan")),
     ],
 )
-def test_what_the_schema_cannot_know_the_reader_refuses(place, value):
+def test_the_reader_refuses_what_the_schema_cannot_express(place, value):
     document = slipped(place, value)
     with pytest.raises(ValueError, match=place[-1]):
         read(document)

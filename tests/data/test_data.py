@@ -52,7 +52,7 @@ def small_shards(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "voc2007", "voc2012"])
-def test_reading_shards_back_gives_what_went_in(made, name):
+def test_shards_return_the_images_that_were_written(made, name):
     shards = made(name)
     for split in shards.dataset.splits:
         source, images = (
@@ -74,7 +74,7 @@ def test_reading_shards_back_gives_what_went_in(made, name):
             assert images.objects[i] == (sample.objects or [])
 
 
-def test_objects_move_the_bytes_of_no_set_that_is_not_asked_for_them(made):
+def test_annotated_objects_change_no_bytes_of_sets_without_them(made):
     extensions = {
         (name, asked): {
             member["fname"].partition(".")[2]
@@ -141,7 +141,7 @@ def test_the_manifest_has_the_pixels_mean_and_deviation(made):
     assert manifest.record["std"] == pytest.approx(pixels.std(axis=0))
 
 
-def test_every_split_is_seen_with_the_statistics_of_the_one_that_its_training_learns_from(workplace):
+def test_every_split_is_normalised_with_the_training_splits_statistics(workplace):
     graph = Graph(load())
     shard(graph.shards("stl10"))
     measurement = graph.measurement("finetune.stl10-swwae.centre", 0)
@@ -189,7 +189,7 @@ def test_an_image_that_does_not_decode_is_named(made):
         encode(Sample(image=b"\xff\xd8 no picture", label=[1]), shards, where="voc2007 train 7")
 
 
-def test_two_lists_of_classes_are_stood_in_for_by_different_pictures(made):
+def test_two_lists_of_classes_have_different_drawn_pictures(made):
     labels = []
     for name in ("imagenet-animal", "imagenet-vehicle"):
         images = Images(open_manifest(made(name).manifest, "train"), stream_above_gb=8)
@@ -204,7 +204,7 @@ def test_raw_pictures_are_read_back_even_where_pixels_look_like_line_ends(shape)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "swap", "lose"])
-def test_a_damaged_shard_is_refused_before_a_sample_of_it_is_used(made, damage):
+def test_a_damaged_shard_is_refused_before_any_sample_is_used(made, damage):
     shards = made("cifar10")
     path = next(shards.folder.glob("train-*.tar"))
     content = bytearray(path.read_bytes())
@@ -238,7 +238,7 @@ def test_a_damaged_shard_is_refused_before_a_sample_of_it_is_used(made, damage):
         (lambda names: [*names, "folder/00000048.ppm"], "is no plain file"),
     ],
 )
-def test_a_shard_that_the_manifest_vouches_for_is_refused_where_its_members_are_wrong(made, change, says):
+def test_a_shard_with_a_valid_checksum_and_wrong_members_is_refused(made, change, says):
     shards = made("cifar10")
     path, content = shards.folder / "train-00000.tar", json.loads(shards.manifest.read_bytes())
     with tarfile.open(path) as tar:
@@ -291,7 +291,7 @@ def test_a_streamed_set_gives_the_batches_of_one_that_is_held(made, small_shards
         ("mnist", Augment(crop=32)),  # wider than the images
     ],
 )
-def test_a_set_on_a_device_is_cut_there_to_the_same_pixels(made, name, augment, small_shards):
+def test_cropping_on_the_device_gives_the_same_pixels(made, name, augment, small_shards):
     manifest, cpu = open_manifest(made(name).manifest, "train"), torch.device("cpu")
     sets = [Images(manifest, stream_above_gb=8, on=on) for on in (None, cpu)]
     assert sets[1].resident is not None
@@ -303,7 +303,7 @@ def test_a_set_on_a_device_is_cut_there_to_the_same_pixels(made, name, augment, 
         assert one.centred.stride() == other.centred.stride()
 
 
-def test_images_with_masks_are_cut_beside_the_device(made):
+def test_images_with_masks_are_cropped_on_the_host(made):
     manifest = open_manifest(made("voc2012").manifest, "train")
     images = Images(manifest, stream_above_gb=8, on=torch.device("cpu"))
     assert images.resident is None
@@ -330,7 +330,7 @@ def test_a_batch_follows_from_seed_and_step_alone(made):
     assert not torch.equal(last.centred, other.at(12, torch.device("cpu")).centred)
 
 
-def test_boxes_cut_the_places_that_they_say():
+def test_boxes_cut_the_pixels_that_they_name():
     image = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
     into = np.zeros((2, 2, 1), np.uint8)
     central_boxes(1, Augment(crop=2)).cut([image], into[None])
@@ -342,13 +342,13 @@ def test_boxes_cut_the_places_that_they_say():
     assert both[..., 0].tolist() == [[[24, 25], [30, 31]], [[25, 24], [31, 30]]]
 
 
-def test_an_image_smaller_than_its_box_stands_in_the_middle_of_zeros():
+def test_an_image_smaller_than_its_box_is_centred_on_zeros():
     into = np.zeros((4, 4, 1), np.uint8)
     central_boxes(1, Augment(crop=4)).cut([np.full((2, 2, 1), 9, np.uint8)], into[None])
     assert into[:, :, 0].tolist() == [[0, 0, 0, 0], [0, 9, 9, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
 
 
-def test_padding_lets_a_box_reach_over_the_edge_by_that_much():
+def test_padding_lets_a_box_reach_beyond_the_edge_by_its_width():
     image, seen = np.full((4, 4, 1), 9, np.uint8), set()
     boxes = random_boxes(500, Augment(crop=4, pad=1), np.random.default_rng(0))
     every = np.zeros((500, 4, 4, 1), np.uint8)
@@ -365,7 +365,7 @@ def test_random_boxes_reach_every_place_equally_often():
     assert boxes.flip.mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_labels_are_drawn_balanced_by_class_and_anew_for_each_seed():
+def test_labels_are_drawn_balanced_by_class_for_every_seed():
     labels = np.repeat(np.arange(10), 50)
     draws = [balanced(np.arange(500), labels, 40, seed=seed) for seed in (0, 0, 1)]
     assert np.bincount(labels[draws[0]]).tolist() == [4] * 10
@@ -374,7 +374,7 @@ def test_labels_are_drawn_balanced_by_class_and_anew_for_each_seed():
     assert np.bincount(labels[balanced(np.arange(500), labels, 43, seed=0)]).max() == 5
 
 
-def test_what_is_held_out_is_never_trained_on(made):
+def test_held_out_images_are_never_trained_on(made):
     images = Images(open_manifest(made("cifar10").manifest, "train"), stream_above_gb=8)
     data = Data(set="cifar10", split="train", holdout=10, labels=20)
     kept, rest = held_out(images, data, seed=0)
@@ -391,7 +391,7 @@ def test_a_fold_is_the_manifests(made):
     assert subset(images, data, seed=3).tolist() == sorted(images.manifest.record["folds"][3])
 
 
-def test_what_is_held_out_of_a_fold_is_its_own_and_never_trained_on(made):
+def test_held_out_images_of_a_fold_are_part_of_it_and_never_trained_on(made):
     images = Images(open_manifest(made("stl10").manifest, "train"), stream_above_gb=8)
     data = Data(set="stl10", split="train", fold=True, holdout=4)
     folds = [set(fold) for fold in images.manifest.record["folds"]]
@@ -404,7 +404,7 @@ def test_what_is_held_out_of_a_fold_is_its_own_and_never_trained_on(made):
 
 
 def test_a_set_sorted_by_class_gives_batches_as_a_random_draw_does(tmp_path, workplace, monkeypatch):
-    """2,000 images of 100 classes in folders, streamed in windows of 200: 20 windows' worth of order."""
+    """2,000 images in 100 class folders, streamed in windows of 200."""
     from PIL import Image
 
     classes, each, batch = 100, 20, 50
@@ -439,7 +439,7 @@ def test_members_are_named_as_other_tools_expect(made):
     assert {member.name.partition(".")[2] for member in members} >= {"ppm", "mask.pgm"}
 
 
-def test_a_split_that_is_not_there_is_named(made):
+def test_a_missing_split_is_named(made):
     with pytest.raises(ValueError, match="has no split 'tset'; it has test, train"):
         open_manifest(made("cifar10").manifest, "tset")
 

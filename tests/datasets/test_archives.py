@@ -61,7 +61,7 @@ def test_a_file_of_the_mirror_is_copied_and_then_needs_no_mirror(monkeypatch, tm
     assert place(NAME, raw, None) == raw / NAME
 
 
-def test_another_file_under_an_official_name_is_refused_with_both_checksums(monkeypatch, tmp_path, raw):
+def test_a_wrong_file_under_an_official_name_is_refused_with_both_checksums(monkeypatch, tmp_path, raw):
     expected = hashlib.md5(b"digits").hexdigest()
     offer(monkeypatch, tmp_path / "mirror", NAME, b"digits").write_bytes(b"forgery")
     with pytest.raises(
@@ -78,7 +78,7 @@ def test_a_truncated_archive_is_refused_wherever_it_lies(monkeypatch, raw):
         SOURCES["stl10"].fetch(raw, mirror=None)
 
 
-def test_without_a_network_one_line_says_which_file_goes_where(unreachable, tmp_path, raw):
+def test_without_a_network_one_line_says_where_to_put_the_file(unreachable, tmp_path, raw):
     with pytest.raises(ValueError, match="train_32x32.mat") as refusal:
         SOURCES["svhn"].fetch(raw, mirror=tmp_path)
     said = str(refusal.value)
@@ -129,7 +129,7 @@ def test_an_archive_that_ends_early_leaves_nothing_behind(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["some.tar"]
 
 
-def test_what_lies_in_raw_goes_before_the_mirror(tmp_path, raw):
+def test_data_raw_takes_precedence_over_the_mirror(tmp_path, raw):
     for folder in (raw, tmp_path):
         (folder / NAME).write_bytes(b"")
     assert find(NAME, raw, tmp_path) == raw / NAME
@@ -155,7 +155,7 @@ def test_mnist_of_another_compression_is_the_official_data(monkeypatch, tmp_path
         SOURCES["mnist"].fetch(again, mirror=tmp_path)
 
 
-def test_where_the_first_address_is_dead_the_next_one_gives_the_file(monkeypatch, tmp_path, raw):
+def test_a_dead_address_falls_back_to_the_next(monkeypatch, tmp_path, raw):
     content = offer(monkeypatch, tmp_path / "served", NAME, b"digits").read_bytes()
     serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
@@ -167,7 +167,7 @@ def test_where_the_first_address_is_dead_the_next_one_gives_the_file(monkeypatch
         server.shutdown()
 
 
-def test_vocs_archives_have_mirrors_after_torchvisions_own_address():
+def test_vocs_archives_have_mirrors_after_torchvisions_address():
     for name in ("VOCtrainval_06-Nov-2007.tar", "VOCtest_06-Nov-2007.tar", "VOCtrainval_11-May-2012.tar"):
         first, *mirrors = official()[name].urls
         assert first.endswith(name)

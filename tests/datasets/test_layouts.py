@@ -113,7 +113,7 @@ def test_cifar_is_read_plane_by_plane(fetched, classes, train):
     assert official.items() <= found.items()
 
 
-def test_cifar_as_files_gives_what_the_archive_gives(fetched, tmp_path, monkeypatch):
+def test_unpacked_cifar_gives_the_same_images_as_the_archive(fetched, tmp_path, monkeypatch):
     """A mirror with SPLIT/CLASS/IMAGE in place of the archive, whatever the files' names and order."""
     from PIL import Image
 
@@ -177,7 +177,7 @@ def stl10_files(images=20):
     return {"stl10_binary.tar.gz": tar_of(files, "w:gz")}
 
 
-def test_stl10_is_read_column_by_column_with_its_own_folds(fetched):
+def test_stl10_is_read_column_by_column_with_its_folds(fetched):
     raw, source = fetched("stl10", stl10_files()), SOURCES["stl10"]
     split, rest = source.open(raw, "train"), source.open(raw, "unlabelled")
     assert split.folds == [[k, k + 10] for k in range(10)]

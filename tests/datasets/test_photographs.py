@@ -132,7 +132,7 @@ def test_imagenet_unpacks_from_its_official_archives(monkeypatch, tmp_path, raw)
     source.fetch(raw, mirror=None)  # what is unpacked is not asked for again
 
 
-def test_imagenet_that_is_missing_is_asked_for_in_one_line(raw):
+def test_missing_imagenet_is_reported_in_one_line(raw):
     with pytest.raises(ValueError, match="ILSVRC2012_img_train.tar, .*_val.tar, .*devkit.*mirror") as refusal:
         SOURCES["imagenet"].fetch(raw, mirror=None)
     assert "\n" not in str(refusal.value)
@@ -188,7 +188,7 @@ def test_a_split_that_a_folder_lacks_is_refused_with_those_it_has(tmp_path, raw)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", jpeg()[:3]])
-def test_an_image_that_is_none_is_refused_by_its_name(tmp_path, raw, content):
+def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, raw, content):
     fill(tmp_path / "my", "train/ant/1.jpg", "train/ant/2.jpg")
     (tmp_path / "my/train/ant/2.jpg").write_bytes(content)
     split = SOURCES["folder"].open(raw, "train", path=tmp_path / "my")
@@ -219,7 +219,7 @@ def by_pillow(image):
         }
     ),
 )
-def test_a_jpeg_of_any_kind_is_what_pillow_makes_of_it(height, width, mode, options):
+def test_every_kind_of_jpeg_decodes_as_in_pillow(height, width, mode, options):
     channels = len(mode)
     pixels = np.random.default_rng(height).integers(0, 256, (height, width, channels), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -230,7 +230,7 @@ def test_a_jpeg_of_any_kind_is_what_pillow_makes_of_it(height, width, mode, opti
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_damaged_jpeg_is_what_pillow_makes_of_it_or_refused(data):
+def test_a_damaged_jpeg_decodes_as_in_pillow_or_is_refused(data):
     whole = jpeg(seed=1)
     at = data.draw(st.integers(2, len(whole) - 1))
     image = data.draw(

@@ -56,7 +56,7 @@ def test_stl10_keeps_its_official_folds(sharded):
     assert held(shards, "unlabelled")[1].labels.tolist() == [-1] * 20
 
 
-def test_mnist_and_cifar_come_out_as_they_went_in(sharded):
+def test_mnist_and_cifar_survive_sharding_unchanged(sharded):
     images, pixels = held(sharded("mnist", idx_files()), "train")
     for place, label in enumerate(images.labels.tolist()):  # image k shows the digit k
         assert np.array_equal(pixels.image(place)[:, :, 0], pictures((6, 28, 28))[label])
@@ -85,20 +85,20 @@ def test_voc_photographs_are_stored_at_their_short_side_with_all_their_classes(s
     assert images.objects == [[(14, 0.0, 0.0, 0.5, 1.0), (11, 0.0, 0.0, 0.5, 1.0)]]
 
 
-def test_a_mirror_that_is_no_folder_is_refused(workplace):
+def test_a_mirror_that_is_not_a_folder_is_refused(workplace):
     set_params(workplace, mirror="/no/such/folder")
     with pytest.raises(ValueError, match="mirror is '/no/such/folder', which is not a folder"):
         fetch(Graph(load(scale="paper")), "mnist")
 
 
-def test_a_name_under_which_nothing_is_fetched_is_refused(workplace):
+def test_an_unknown_archive_name_is_refused(workplace):
     with pytest.raises(ValueError, match="nothing is fetched under 'minst'; did you mean 'mnist'"):
         fetch(Graph(load(scale="paper")), "minst")
     with pytest.raises(ValueError, match="is drawn at scale smoke; there is nothing to fetch"):
         fetch(Graph(load()), "mnist")
 
 
-def test_each_real_set_has_its_owners_licence_under_croissants_names():
+def test_every_real_set_has_its_licence_in_croissants_fields():
     graph = Graph(load(scale="paper"))
     for name in graph.params.datasets:
         assert licence_of(graph.shards(name))["license"]

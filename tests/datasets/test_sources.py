@@ -22,14 +22,14 @@ from pipeline.work.graph import Graph
 NAMES = sorted(SOURCES)
 
 
-def test_the_sources_are_known_without_loading_a_library():
+def test_sources_are_listed_without_importing_a_library():
     code = "import sys, pipeline.datasets; print({'torch', 'torchvision', 'PIL', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 @given(name=st.sampled_from(NAMES), i=st.integers(0, 99), more=st.integers(100, 5000))
-def test_a_drawn_picture_depends_on_nothing_but_its_place(name, i, more):
+def test_a_drawn_picture_depends_only_on_its_index(name, i, more):
     few = open_procedural(SOURCES[name], "train", count=100, side=16)[i]
     many = open_procedural(SOURCES[name], "train", count=more, side=16)[i]
     other = open_procedural(SOURCES[name], "test", count=100, side=16)[i]
@@ -138,7 +138,7 @@ def test_the_two_kinds_of_imagenet_are_disjoint_and_of_the_known_sizes():
     assert not {"n02974003", "n03888257", "n03874293"} & set(vehicle)  # car wheel, parachute, paddlewheel
 
 
-def test_a_set_that_is_written_as_files_is_read_as_the_same_images(workplace, capsys):
+def test_a_set_written_as_files_is_read_as_the_same_images(workplace, capsys):
     shards = Graph(load()).shards("cifar10")
     pictures(Graph(load()), "cifar10")
     tree = Path(capsys.readouterr().out.strip())

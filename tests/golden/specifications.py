@@ -30,7 +30,7 @@ def found() -> dict[str, list[str]]:
 
 
 def of_scale(scale: str) -> list[str]:
-    """A line for each piece of work: its folder, which names stage, run, seed and key; a digest of what it does."""
+    """A line for each training or measurement: its folder (stage, run, seed, key) and a digest of its specification."""
     return sorted(
         {
             f"{each.folder.as_posix()} {short_hash(plain(each.dataset if isinstance(each, Shards) else each.spec))}"

@@ -1,4 +1,4 @@
-"""Every CSV that a graph has rendered: tables, architectures, claims; without the commit that made it."""
+"""Every CSV of a graph (tables, architectures, claims) without its commit column."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,7 @@ NOT_RENDERED = ("reference", "runs", "search")  # folders of results with CSV fi
 
 
 def record() -> str:
-    """The name of this machine's record: a graph's numbers are those of the kind of machine that made it."""
+    """The name of this machine's record; numbers depend on the kind of machine."""
     return f"tables/{machine.kind(machine.capabilities()[0])}.txt"
 
 

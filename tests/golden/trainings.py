@@ -23,7 +23,7 @@ from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training
 
-RUNS = (  # with all that they start from, these use whatever params.yaml names
+RUNS = (  # with their pre-trainings these use every objective and network of params.yaml
     "pretrain.imagenet-patch",
     "pretrain.imagenet-big",
     "pretrain.imagenet-vehicle",
@@ -56,15 +56,13 @@ ENGINE = {
     "engine__compile": "never",
     "engine__convolution": "torch",
 }
-# Values that a rounding moves a little. Those that count or rank images may jump: networks of six steps hardly
+# Values that rounding moves a little. Counts and ranks of images may jump: networks of six steps hardly
 # prefer one class to another.
 SMOOTH = re.compile(
     r"(loss-\d+|psnr|psnr_(\d+|gain|masked|corrupted)|error_\d+|reconstruction|wh(at|ere)_\w+)$"
 )
-TIMES = (
-    10  # the spread between the kinds of machine that are recorded, which another kind may be away from them
-)
-ROUNDING = 1e-4  # of a value, or of 1: what it may be away in any case
+TIMES = 10  # times the spread between recorded kinds is allowed to another kind
+ROUNDING = 1e-4  # relative and absolute tolerance in any case
 
 
 def trainings(graph: Graph) -> list[Training]:
@@ -92,7 +90,7 @@ def renew() -> None:
 
 
 def compared(name: str, lines: list[str]) -> list[str]:
-    """To a record of the same kind of machine all of them; to those of other kinds those beyond rounding."""
+    """Differences from the record of this kind of machine; from other kinds, differences beyond rounding."""
     if recorded := read(name):
         return changes(recorded, lines)
     return beyond_rounding([read(each) for each in names("trainings")], lines)

@@ -110,7 +110,7 @@ def test_average_precision_is_scikit_learns_with_ties(case):
 
 @FEW
 @given(ranking(), st.randoms())
-def test_the_order_of_the_images_changes_neither_measure(case, random):
+def test_the_order_of_images_changes_no_measure(case, random):
     scores, relevant = case
     order = list(range(len(scores)))
     random.shuffle(order)
@@ -147,7 +147,7 @@ def test_eleven_point_average_precision_is_the_definition_on_scikit_learns_curve
 
 
 @pytest.mark.parametrize("measure", [average_precision, average_precision_11])
-def test_a_score_that_is_no_number_is_never_ranked(measure):
+def test_nan_scores_are_refused(measure):
     with pytest.raises(AssertionError):
         measure([1.0, math.nan], [1, 0])
 
@@ -196,7 +196,7 @@ def test_a_mask_with_an_unknown_class_is_refused_by_name():
         confusion(torch.tensor([0]), torch.tensor([21]), classes=21)
 
 
-def test_nothing_but_void_is_no_score():
+def test_an_image_of_void_alone_has_no_score():
     counted = confusion(torch.tensor([1]), torch.tensor([255]), classes=2)
     assert counted.sum() == 0
     assert nan(mean_iou(counted)[0])
@@ -256,7 +256,7 @@ def test_unpaired_is_scipys_welch(a, b):
 
 @FEW
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=8))
-def test_paired_is_scipys_test_of_related_samples(pairs):
+def test_paired_is_scipys_ttest_rel(pairs):
     from scipy.stats import ttest_rel
 
     a, b = (list(each) for each in zip(*pairs, strict=True))
@@ -281,7 +281,7 @@ def test_one_value_on_a_side_gives_a_difference_that_decides_nothing(a, b):
     assert all(map(nan, found.interval(0.025, 0.025)))
 
 
-def test_values_without_any_spread_give_a_point():
+def test_values_without_spread_give_a_point():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = unpaired([2.0, 2.0], negated([1.0, 1.0, 1.0]))
@@ -331,7 +331,7 @@ def test_selectivity_is_scikit_learns_area_under_the_curve(seed):
     assert selectivity(maps, inside).numpy() == pytest.approx(np.array(expected))
 
 
-def test_a_map_that_is_dead_but_for_one_spike_is_not_selective_and_a_faint_detector_is():
+def test_a_dead_map_with_one_spike_is_not_selective_and_a_faint_detector_is():
     source = torch.Generator().manual_seed(0)
     inside = torch.zeros(40, 6, 6, dtype=torch.bool)
     inside[:, 1:4, 2:5] = True

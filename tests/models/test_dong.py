@@ -58,7 +58,7 @@ def assert_gradients(model, loss):
 @pytest.mark.parametrize("side", [28, 29, 32, 33, 64, 89, 225])
 @pytest.mark.parametrize("shortcuts", SHORTCUTS)
 @pytest.mark.parametrize("name", NARROW)
-def test_an_image_comes_back_in_its_size_and_every_weight_learns(name, shortcuts, side):
+def test_an_auto_encoder_keeps_the_images_size_and_trains_every_weight(name, shortcuts, side):
     model, x = autoencoder(NARROW[name], shortcuts), images(side)
     y = model(x)
     assert y.shape == x.shape
@@ -121,7 +121,7 @@ def test_every_second_layer_is_paired_with_its_mirror(network, partners, depth):
 
 @pytest.mark.parametrize("activation", ["post", "pre"])
 @pytest.mark.parametrize("shortcuts", SHORTCUTS)
-def test_past_a_dead_bottleneck_just_the_connected_maps_reach_the_output(shortcuts, activation):
+def test_past_a_dead_bottleneck_only_maps_with_shortcuts_reach_the_output(shortcuts, activation):
     model = autoencoder(NARROW["voc"], shortcuts, activation=activation)
     maps = [map.detach().requires_grad_() for map in model.encoder.maps(images(33))]
     model.decoder([*maps[:-1], torch.zeros_like(maps[-1])]).square().sum().backward()
@@ -129,7 +129,7 @@ def test_past_a_dead_bottleneck_just_the_connected_maps_reach_the_output(shortcu
     assert reached == [layer for layer, _ in model.pairs if layer > 0]
 
 
-def test_without_shortcuts_the_same_weights_are_another_function():
+def test_shortcuts_change_the_function_of_the_same_weights():
     outputs = {}
     for shortcuts in SHORTCUTS:
         model = autoencoder(NARROW["cifar"], shortcuts)
@@ -151,7 +151,7 @@ def test_three_layers_compute_the_formula(activation):
     assert torch.allclose(model(x), x + model.output(u2), atol=1e-5)
 
 
-def test_before_it_learns_anything_a_residual_network_returns_its_input():
+def test_an_untrained_residual_network_returns_its_input():
     model = autoencoder(NARROW["cifar"], "input_output")
     torch.nn.init.zeros_(model.output.weight)
     assert torch.equal(model(images(29)), images(29))
@@ -187,7 +187,7 @@ def test_networks_at_the_papers_width_cost_what_they_should(network, side, head,
         assert (3 * forward - layers[0].flops) / 1e9 == pytest.approx(work, rel=3e-3)
 
 
-def test_a_count_is_of_multiplications_and_leaves_the_network_alone():
+def test_counting_multiplications_leaves_the_network_unchanged():
     model = autoencoder([Conv(4), Conv(6, stride=2)])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     rows = {layer.name: layer for layer in count(model, side=5, channels=3)}
@@ -213,7 +213,7 @@ def test_a_count_is_of_multiplications_and_leaves_the_network_alone():
         ("xavier", (2 / (9 * 192)) ** 0.5, (2 / (9 * 192)) ** 0.5, (2 / 1128) ** 0.5),
     ],
 )
-def test_initialisations_have_the_spread_they_are_named_for(name, down, up, linear):
+def test_initialisations_have_the_expected_standard_deviation(name, down, up, linear):
     parts = torch.nn.ModuleList(
         [
             torch.nn.Conv2d(64, 128, 3),
@@ -245,7 +245,7 @@ def test_weights_follow_from_the_generator_alone(name):
     assert not any(a.shape == b.shape and torch.equal(a, b) for a, b in pairwise(drawn[0]))
 
 
-def test_the_layout_in_memory_does_not_change_what_is_drawn():
+def test_the_memory_layout_does_not_change_initial_weights():
     plain, last = (
         autoencoder(NARROW["cifar"]),
         AutoEncoder(Encoder(NARROW["cifar"], eps=1e-5), shortcuts="full"),
@@ -261,7 +261,7 @@ def test_maps_stay_in_channels_last():
     assert model(x).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_parts_go_from_pre_training_to_their_next_network_whole():
+def test_pretrained_parts_are_loaded_whole_into_the_next_network():
     pretrained = autoencoder(NARROW["voc"])
     pretrained(images(33))
     segmenter = Segmenter(autoencoder(NARROW["voc"], "none"), classes=21)
@@ -288,14 +288,14 @@ def test_parts_go_from_pre_training_to_their_next_network_whole():
         ("voc", 65, {"classes": 20, "pool": False, "hidden": [16, 16], "dropout": 0.5}),
     ],
 )
-def test_a_classifier_gives_each_class_a_number_and_every_weight_learns(network, side, options):
+def test_a_classifier_scores_every_class_and_trains_every_weight(network, side, options):
     model = classifier(NARROW[network], side=side, **options)
     y = model(images(side, count=8))
     assert y.shape == (8, options["classes"])
     assert_gradients(model, torch.nn.functional.cross_entropy(y, torch.arange(8)))
 
 
-def test_dropout_follows_each_hidden_layer_and_needs_one():
+def test_dropout_follows_every_hidden_layer_and_is_refused_without_one():
     model = classifier(NARROW["voc"], classes=20, side=33, pool=False, hidden=[16, 16], dropout=0.5)
     kinds = [type(layer).__name__ for layer in model.head]
     assert kinds == ["Flatten", "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
@@ -305,7 +305,7 @@ def test_dropout_follows_each_hidden_layer_and_needs_one():
 
 @pytest.mark.parametrize("side", [33, 64, 225])
 @pytest.mark.parametrize("shortcuts", SHORTCUTS)
-def test_a_segmenter_names_every_pixel_and_every_weight_learns(shortcuts, side):
+def test_a_segmenter_scores_every_pixel_and_trains_every_weight(shortcuts, side):
     model = Segmenter(autoencoder(NARROW["voc"], shortcuts), classes=21)
     initialise(model, "he", generator=seeded())
     y = model(images(side))

@@ -1,4 +1,4 @@
-"""docs/coverage.md: each comparison that a paper makes, and the claim that tries it or why none does."""
+"""docs/coverage.md: every comparison in the papers, with its claim or the reason why it has none."""
 
 import re
 
@@ -30,7 +30,7 @@ def places(where):
 
 
 @pytest.mark.parametrize("paper", papers())
-def test_each_comparison_has_a_claim_or_says_why_it_has_none(paper):
+def test_every_comparison_has_a_claim_or_a_reason_why_not(paper):
     for section, sentence, claim in rows(paper):
         assert section, sentence
         assert re.fullmatch("“.+”", sentence), sentence
@@ -38,7 +38,7 @@ def test_each_comparison_has_a_claim_or_says_why_it_has_none(paper):
 
 
 @pytest.mark.parametrize("paper", papers())
-def test_each_claim_is_named_where_its_paper_says_it(paper):
+def test_every_claim_is_listed_under_its_papers_section(paper):
     known = papers()[paper].claims
     found = [(name, places(section)) for section, _, claim in rows(paper) for name in named(claim)]
     assert {name for name, _ in found} == set(known)
@@ -47,7 +47,7 @@ def test_each_claim_is_named_where_its_paper_says_it(paper):
 
 
 @pytest.mark.parametrize("paper", papers())
-def test_what_a_claim_still_needs_is_not_there_yet(paper):
+def test_no_claim_is_listed_as_missing_that_exists(paper):
     params = load()
     for _, _, claim in rows(paper):
         if claim.startswith("no claim yet") and (runs := RUN.findall(claim)):

@@ -45,14 +45,14 @@ CITED = {"table3": 12, "table4": 4, "table5": 4}
 
 
 @pytest.mark.parametrize("table", PRINTED)
-def test_every_printed_number_stands_in_its_cell(table):
+def test_every_printed_number_is_in_its_cell(table):
     layout = papers()["dong2016"].tables[table]
     shown = [cell.paper for _, _, cell in layout.cells() if cell.paper is not None]
     assert shown == PRINTED[table]
     assert sum(cell.state == "cited" for _, _, cell in layout.cells()) == CITED.get(table, 0)
 
 
-def test_the_withdrawn_set_keeps_its_row_with_a_substitute_below_it():
+def test_the_withdrawn_data_set_keeps_its_row_above_its_substitute():
     rows = papers()["dong2016"].tables["table3"].rows
     names = list(rows)
     place = names.index("Pre-trained on Tiny 0.5M")
@@ -90,7 +90,7 @@ def test_the_runs_have_the_papers_own_settings():
     assert len(graph.trainings("finetune", "stl10-ours")) == 10
 
 
-def test_what_is_restored_better_is_compared_with_all_else_equal():
+def test_better_restored_is_compared_with_everything_else_equal():
     params, claim = load(), papers()["dong2016"].claims["better-restored-better-classified"]
     for stage, labels in zip(("pretrain", "finetune"), zip(*claim.test.options.of, strict=True), strict=True):
         runs = [replace(params.runs(stage)[label.split(".")[1]], evaluate=()) for label in labels]
@@ -113,8 +113,8 @@ def test_a_changed_corruption_moves_only_what_depends_on_it():
     assert moved == {"pretrain.imagenet-big", "finetune.voc2007-imagenet-big"}
 
 
-def test_no_restoration_depends_on_how_many_images_are_measured_at_once(workplace, monkeypatch):
-    """Noise and the pixels that it hides follow from the seed and the image; so do the pictures kept."""
+def test_restoration_does_not_depend_on_the_batch_size(workplace, monkeypatch):
+    """Noise, masked pixels and kept pictures depend only on the seed and the image."""
     graph, label = Graph(load()), "pretrain.stl10-small.restore"
     shard(graph.shards("stl10"))
     train(graph, "pretrain", "stl10-small", 0)
@@ -226,11 +226,11 @@ def test_a_segmenter_labels_every_pixel_of_an_image_of_any_size():
         assert model(torch.zeros(1, 3, height, width)).shape == (1, 21, height, width)
 
 
-DOG = voc.CLASSES.index("dog")  # a teal square where pictures are drawn
+DOG = voc.CLASSES.index("dog")  # drawn as a teal square
 
 
 class Answering(torch.nn.Module):
-    """Three maps of its 12th layer: noise, one that is dead but for a spike in one image, one that sees teal."""
+    """Three maps of layer 12: noise, a dead map with one spike, a detector of teal."""
 
     def __init__(self, spiked):
         super().__init__()
@@ -253,7 +253,7 @@ def photographs(workplace):
     return Images(open_manifest(shards.manifest, "test"), stream_above_gb=8)
 
 
-def test_the_map_that_is_shown_answers_inside_the_boxes_and_is_no_dead_one(photographs):
+def test_the_chosen_map_responds_inside_the_boxes_and_is_alive(photographs):
     measurement = Graph(load()).measurement("pretrain.imagenet-animal.dogs", 0)
     dogs = [i for i in range(256) if DOG in [number for number, *_ in photographs.objects[i]]]
     photographs.hold([0])
@@ -270,7 +270,7 @@ def test_the_map_that_is_shown_answers_inside_the_boxes_and_is_no_dead_one(photo
     assert found["occlusion_similarity"] > found["other_image_similarity"]
 
 
-def test_boxes_are_cut_as_their_images_are(photographs):
+def test_boxes_are_cropped_with_their_images(photographs):
     photographs.objects[3] = [(DOG, 0.25, 0.5, 0.75, 1.0), (DOG + 1, 0.0, 0.0, 1.0, 1.0)]
     (found,) = inside(photographs, np.array([3]), Augment(crop=24), {DOG})
     expected = torch.zeros(32, 32, dtype=torch.bool)
@@ -321,7 +321,7 @@ class Off(nn.Module):
 
 
 @pytest.mark.parametrize("corruption", ["small_blocks", "pixel_gaussian"])
-def test_what_is_restored_inside_the_boxes_is_measured_apart_from_what_is_outside(photographs, corruption):
+def test_restoration_is_measured_inside_and_outside_the_boxes(photographs, corruption):
     measurement = Graph(load()).measurement("pretrain.imagenet-animal.restore-dogs", 0)
     spec = measurement.training.spec
     if corruption == "pixel_gaussian":
@@ -336,7 +336,7 @@ def test_what_is_restored_inside_the_boxes_is_measured_apart_from_what_is_outsid
     assert 5 < pictures <= len(dogs)
 
 
-def test_a_set_without_the_object_is_refused_with_the_way_out(photographs):
+def test_a_data_set_without_the_object_is_refused(photographs):
     measurement = Graph(load()).measurement("pretrain.imagenet-animal.dogs", 0)
     photographs.objects[:] = [[] for _ in photographs.objects]
     with pytest.raises(ValueError, match="0 of 256 images show dog .* raise the scale's test_images"):
@@ -365,7 +365,7 @@ def test_a_set_without_the_object_is_refused_with_the_way_out(photographs):
         ),
     ],
 )
-def test_objects_that_cannot_be_looked_for_are_refused(workplace, change, said):
+def test_unknown_objects_are_refused(workplace, change, said):
     set_params(workplace, **change)
     with pytest.raises(ValueError, match=said):
         load()

@@ -60,7 +60,7 @@ def cells(table):
 
 
 @pytest.mark.parametrize("table", PRINTED)
-def test_every_printed_number_stands_in_its_cell(table):
+def test_every_printed_number_is_in_its_cell(table):
     printed = [cell for cell in cells(table) if cell.paper is not None]
     assert [cell.paper for cell in printed] == PRINTED[table]
     assert [cell.spread for cell in printed] == SPREADS.get(table, [None] * len(printed))
@@ -126,7 +126,7 @@ def test_figure_3_and_section_5_1_restore_small_blocks(paper):
     assert [label.split(".")[1] for label in claim.of] == [start.name for start in starts[:2]]
 
 
-def test_all_its_shortcuts_add_before_they_activate_and_the_first_versions_after(paper):
+def test_shortcuts_add_before_the_activation_and_in_the_first_version_after_it(paper):
     for stage in ("pretrain", "finetune"):
         for name, run in paper.params.runs(stage).items():
             manner = getattr(run.network.options, "activation", None)
@@ -147,7 +147,7 @@ class Known:
     classes = range(10)
 
 
-# What a fine-tuning holds still.
+# Frozen parts in fine-tuning
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def cifar(workplace):
 
 
 def finetuned(folder, **changes):
-    """A fine-tuning's weights before and after, by part."""
+    """Weights before and after a fine-tuning, by part."""
     set_params(folder, **{f"finetune__dong2017-4000-full__{name}": value for name, value in changes.items()})
     graph = Graph(load())
     training = graph.training("finetune", "dong2017-4000-full", 0)
@@ -174,7 +174,7 @@ def moved(began, ended, part):
     return {name for name, value in began[part].items() if not torch.equal(value, ended[part][name])}
 
 
-def test_the_new_layers_learn_alone_first_and_then_all_of_them(cifar):
+def test_new_layers_train_alone_during_the_warmup(cifar):
     began, ended = finetuned(cifar, epochs=1, warmup=1)
     assert moved(began, ended, "encoder") == set()
     assert moved(began, ended, "head") == set(began["head"])
@@ -182,7 +182,7 @@ def test_the_new_layers_learn_alone_first_and_then_all_of_them(cifar):
     assert moved(began, ended, "encoder") == set(began["encoder"])
 
 
-def test_a_frozen_part_stays_frozen_after_the_warmup_which_a_scale_shortens_like_the_epochs():
+def test_a_frozen_part_stays_frozen_after_a_warmup_that_the_scale_shortens():
     run = load().finetune["dong2017-4000-full"]
     both = replace(run, freeze=("head",))
     assert frozen_parts(both, 9) == {"encoder", "head"}
@@ -210,7 +210,7 @@ class Seen(nn.Module):
         return self.answer
 
 
-def test_half_of_the_images_are_corrupted_while_fine_tuning_and_none_from_random_weights(paper):
+def test_half_of_the_images_are_corrupted_in_fine_tuning_and_none_from_random_weights(paper):
     batch = batch_of(400)
     for name, low, high in (("4000-full", 160, 240), ("4000-random", 0, 0), ("cifar10-full", 0, 0)):
         run = paper.training("finetune", f"dong2017-{name}", 0).spec
@@ -225,7 +225,7 @@ def test_half_of_the_images_are_corrupted_while_fine_tuning_and_none_from_random
         assert torch.equal(again, spoiled) == (high == 0)  # drawn independently
 
 
-def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
+def test_a_context_encoder_learns_from_the_masked_pixels_alone(paper):
     run = paper.training("pretrain", "dong2017-imagenet-context", 0).spec
     batch = batch_of(6)
     options = vars(run.corruption.options)
@@ -272,7 +272,7 @@ def test_a_context_encoder_learns_from_the_hidden_pixels_alone(paper):
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused(workplace, stage, name, changes, said):
+def test_impossible_runs_are_refused(workplace, stage, name, changes, said):
     set_params(workplace, **{f"{stage}__dong2017-{name}__{key}": value for key, value in changes.items()})
     with pytest.raises(ValueError, match=said):
         load()
@@ -289,7 +289,7 @@ def probes(*, n=8, side=29, m=(2, 2, 1, 0)):
 
 
 @pytest.mark.parametrize("side", [29, 32, 19])
-def test_every_layer_is_read_by_a_softmax_and_restored_to_the_image(side):
+def test_every_layer_has_a_softmax_and_a_decoder_to_the_image(side):
     model, x = probes(side=side), torch.randn(2, 3, side, side)
     found = model(x)
     assert len(found) == 5
@@ -318,7 +318,7 @@ def test_a_probe_learns_from_its_own_layer_as_if_it_were_alone():
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(together, alone, strict=True))
 
 
-def test_probes_leave_their_network_as_it_was_and_measure_every_layer(workplace):
+def test_probes_leave_the_network_unchanged_and_measure_every_layer(workplace):
     shard(Graph(load()).shards("cifar10"))
     graph = Graph(load())
     for stage, name in (("pretrain", "cifar10-supervised"), ("finetune", "probe-supervised")):
@@ -340,7 +340,7 @@ def test_probes_leave_their_network_as_it_was_and_measure_every_layer(workplace)
         assert trend == pytest.approx(spearmanr(range(15), layers).statistic)
 
 
-def test_layers_stand_in_their_order_also_beyond_nine():
+def test_layers_are_sorted_by_number_beyond_nine():
     own = {"psnr_trend": -1.0} | {f"psnr_{k}": float(k) for k in (10, 2, 1, 11, 3, 9, 8, 4, 7, 5, 6)}
     assert by_layer({"metrics": own}, "psnr") == [float(k) for k in range(1, 12)]
 
@@ -354,7 +354,7 @@ def wide_autoencoder(shortcuts="full", *, n=4, blocks=2):
     return model
 
 
-def test_the_residual_network_is_as_large_as_it_was_published():
+def test_the_residual_network_has_the_published_number_of_parameters():
     with torch.device("meta"):
         for blocks, n, millions in ((4, 160, 36.5), (2, 128, 11.0), (6, 64, 8.9)):  # WRN-28-10, 16-8, 40-4
             encoder = wide.Encoder(n=n, blocks=blocks, eps=1e-5)
@@ -362,7 +362,7 @@ def test_the_residual_network_is_as_large_as_it_was_published():
             assert sum(p.numel() for p in classifier.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-def test_a_scale_that_narrows_the_residual_network_takes_blocks_away_in_proportion(paper):
+def test_a_narrow_scale_removes_residual_blocks_in_proportion(paper):
     whole = paper.training("pretrain", "dong2017-wide-adam", 0).spec.network.options
     assert (whole.n, whole.blocks) == (160, 4)
     sizes = [whole.narrowed(width) for width in (160, 80, 12)]
@@ -385,7 +385,7 @@ def test_a_residual_autoencoder_returns_the_images_size_and_every_weight_learns(
 
 
 @pytest.mark.parametrize("shortcuts", dong.SHORTCUTS)
-def test_past_a_dead_bottleneck_just_the_connected_blocks_reach_the_output(shortcuts):
+def test_past_a_dead_bottleneck_only_blocks_with_shortcuts_reach_the_output(shortcuts):
     model = wide_autoencoder(shortcuts)
     maps = [each.detach().requires_grad_() for each in model.encoder.maps(torch.randn(2, 3, 16, 16))]
     model.decoder([*maps[:-1], torch.zeros_like(maps[-1])]).square().sum().backward()
@@ -395,7 +395,7 @@ def test_past_a_dead_bottleneck_just_the_connected_blocks_reach_the_output(short
         assert model.pairs == [(layer, 7 - layer) for layer in range(7)]
 
 
-def test_a_block_adds_to_what_it_was_given():
+def test_a_block_adds_to_its_input():
     block = wide.Block(4, 4, stride=1, eps=1e-5)
     x = torch.randn(2, 4, 8, 8)
     h = relu(block.norms[1](block.convs[0](relu(block.norms[0](x)))))
@@ -404,7 +404,7 @@ def test_a_block_adds_to_what_it_was_given():
     assert torch.equal(block(x), x)
 
 
-def test_the_encoders_convolutions_alone_are_measured():
+def test_only_the_encoders_convolutions_are_measured():
     model = wide_autoencoder()
     for part, value in ((model.encoder, 0.5), (model.decoder, 0.0)):
         for weight in part.parameters():
@@ -457,7 +457,7 @@ def test_a_printed_deviation_stands_beside_its_number():
     assert shown({"paper": "76.67", "state": "cited"}, cited, printed=True) == "76.67 ± 0.61 (cited)"
 
 
-def test_ours_stand_alone_where_the_paper_prints_nothing_in_a_table():
+def test_ours_is_shown_alone_where_the_paper_prints_no_number():
     line, own = (
         {
             "paper": "",
@@ -485,13 +485,13 @@ def test_ours_stand_alone_where_the_paper_prints_nothing_in_a_table():
         ("close", Close(metric="psnr", of=("a", "b"), within=0.5), "refuted"),
     ],
 )
-def test_a_claim_may_be_that_one_lies_below_or_above_by_so_much(test, options, said):
+def test_a_claim_may_name_a_margin_below_or_above(test, options, said):
     runs = {"a": [30.0, 30.1, 29.9], "b": [29.0, 29.1, 28.9]}
     found = TESTS[test](options, lambda label, metric: runs[label])
     assert Decision(contrasts=found, pairs=False).verdict(ALPHA) == said
 
 
-def test_what_is_restored_is_compared_where_every_loss_looks():
+def test_restoration_is_compared_on_pixels_that_every_loss_sees():
     params, claim = load(), papers()["dong2017"].claims["better-restored-better-classified"]
     assert claim.test.options.metrics == ("psnr_masked", "map")
     runs = [params.pretrain[label.split(".")[1]] for label, _ in claim.test.options.of]

@@ -78,16 +78,14 @@ def test_the_decoders_weight_is_the_flipped_encoders_also_after_steps_of_trainin
 
 
 @pytest.mark.parametrize(("full", "side"), [(False, 8), (True, 16)])
-def test_a_valid_code_is_smaller_and_a_full_one_larger_and_both_come_back_to_the_size_of_the_image(
-    full, side
-):
+def test_valid_and_full_convolutions_both_decode_to_the_images_size(full, side):
     model = AutoEncoder(encoder(full=full, pools=(1, 1, 1)), layer=1)
     x = images(1, 2, 12, 12)
     assert model.encoder.code(x, 1).shape == (1, 6, side, side)
     assert model(x).shape == x.shape
 
 
-def test_the_activation_is_lecuns_unless_others_are_given():
+def test_the_default_activation_is_lecuns_tanh():
     x = torch.tensor([-1.0, 0.0, 1.0, 100.0])
     assert torch.allclose(ScaledTanh(a=1.7159, b=2 / 3)(x), torch.tensor([-1.0, 0, 1.0, 1.7159]), atol=1e-4)
     assert load().pretrain["mnist-cae-1"].network.options.tanh == LECUN
@@ -101,9 +99,7 @@ def test_the_activation_is_lecuns_unless_others_are_given():
     levels=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
-def test_the_erased_map_keeps_exactly_one_value_of_each_region_the_greatest_also_among_equals(
-    size, height, width, levels, seed
-):
+def test_max_pooling_keeps_one_value_of_each_region_also_among_equals(size, height, width, levels, seed):
     generator = torch.Generator().manual_seed(seed)
     h = torch.randint(1, levels + 1, (2, 3, height, width), generator=generator).float() - 10
     kept = erased(h, size)
@@ -119,7 +115,7 @@ def test_the_erased_map_keeps_exactly_one_value_of_each_region_the_greatest_also
     assert torch.equal(erased(h, 1), h)
 
 
-def test_what_is_erased_gets_no_gradient():
+def test_erased_values_get_no_gradient():
     h = images(2, 3, 6, 6).requires_grad_()
     erased(h, 2).sum().backward()
     assert torch.equal(h.grad.view(2, 3, 3, 2, 3, 2).sum(dim=(3, 5)), torch.ones(2, 3, 3, 3))
@@ -145,7 +141,7 @@ def test_the_networks_sides_and_sizes_are_the_papers():
     assert model(images(2, 1, 28, 28)).shape == (2, 10)
 
 
-def test_images_that_the_convolutions_use_up_are_refused():
+def test_images_smaller_than_the_convolutions_need_are_refused():
     with pytest.raises(ValueError, match="8 x 8 pixels are too few"):
         encoder().side(8)
 
@@ -158,7 +154,7 @@ def digits(workplace):
     return Graph(load())
 
 
-def test_a_layers_pretraining_leaves_those_below_bit_equal_and_moves_its_own(digits):
+def test_pretraining_a_layer_leaves_the_layers_below_bit_equal(digits):
     for layer in (1, 2, 3):
         training = digits.training("pretrain", f"mnist-cae-{layer}", 0)
         began = beginning(training, open_manifest(training.shards.manifest, "train")).encoder.state_dict()
@@ -178,7 +174,7 @@ def test_a_layers_pretraining_leaves_those_below_bit_equal_and_moves_its_own(dig
     assert all(torch.equal(value, ended[name]) for name, value in made.encoder.state_dict().items())
 
 
-def test_the_code_below_a_layer_is_computed_once_an_image_and_read_to_the_bit(digits, monkeypatch):
+def test_codes_below_a_layer_are_computed_once_an_image_and_read_back_bit_equal(digits, monkeypatch):
     for layer in (1, 2):
         train(digits, "pretrain", f"mnist-cae-{layer}", 0)
     training = digits.training("pretrain", "mnist-cae-3", 0)
@@ -204,7 +200,7 @@ def test_the_code_below_a_layer_is_computed_once_an_image_and_read_to_the_bit(di
     assert found == again
 
 
-def test_codes_are_kept_only_where_an_image_is_always_the_same(digits):
+def test_codes_are_cached_only_for_images_without_augmentation(digits):
     training = digits.training("pretrain", "mnist-cae-2", 0)
     spec, manifest = training.spec, open_manifest(training.shards.manifest, "train")
     noise = load().pretrain["mnist-filters-d"].corruption
@@ -238,7 +234,7 @@ def test_a_step_moves_every_layers_weights_at_the_papers_width(digits, kind):
         assert 5e-4 < step < 1, (layer, step)
 
 
-def test_pretraining_restores_the_clean_image_from_the_spoiled_one():
+def test_pretraining_restores_the_clean_image_from_the_corrupted_one():
     run = load().pretrain["mnist-filters-d"]
     model = AutoEncoder(encoder(channels=1), layer=1)
     middle, centred = torch.full((1, 1, 1, 1), 127.5), 127.5 * images(4, 1, 13, 13).clamp(-1, 1)
@@ -260,7 +256,7 @@ def test_raw_pixels_lie_between_minus_one_and_one_and_are_switched_to_black_or_w
     assert (noise.black / float(held.std), noise.white / float(held.std)) == (float(black), float(white))
 
 
-def test_translations_are_for_finetuning_on_cifar_and_for_the_digits_that_are_moved_on_purpose():
+def test_translations_are_used_in_finetuning_on_cifar_and_for_moved_digits():
     params = load()
     shifted = {
         name for runs in (params.pretrain, params.finetune) for name, run in runs.items() if run.augment.pad
@@ -271,7 +267,7 @@ def test_translations_are_for_finetuning_on_cifar_and_for_the_digits_that_are_mo
     assert params.finetune["cifar10-cae-1k"].augment.pad == round(0.05 * 32)
 
 
-def test_one_weight_on_and_noise_are_trivial_filters_and_shapes_are_not():
+def test_single_weights_and_noise_are_trivial_filters_and_shapes_are_not():
     one = torch.zeros(1, 1, 7, 7)
     one[0, 0, 2, 5] = 1
     peak = one.clone()  # its neighbours are on, too, but hardly
@@ -333,7 +329,7 @@ def test_a_layers_error_is_in_percent_of_what_the_mean_input_leaves(digits):
         assert error(lambda x: x) == 0
 
 
-def test_a_layers_rate_is_searched_by_what_it_leaves_unrestored_of_images_kept_apart(digits):
+def test_a_layers_rate_is_searched_by_its_error_on_held_out_images(digits):
     values = ["0.01", "0.3"]
     said = search(load(), "pretrain.mnist-cae-1", "optimiser.sgd.lr", values, seeds=1, holdout=8)
     assert said.startswith("| optimiser.sgd.lr | error, seed 0 |")

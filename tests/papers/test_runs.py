@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
 
 
 def trainings(graph, paper):
-    """One of each kind that the paper's measurements rest on."""
+    """One run of each kind behind the paper's measurements."""
     labels = [label.rsplit(".", 1)[0] for user, _, label in uses() if user == paper]
     named = [graph.training(*label.split("."), 0) for label in dict.fromkeys(labels)]
     kinds = {}

@@ -105,7 +105,7 @@ def test_balanced_losses_are_as_great_as_the_images(ready):
     held = Images(manifest, stream_above_gb=8)
     every = np.arange(manifest.count)
     total = torch.zeros(5)
-    for shift in range(40):  # other crops than those that it was measured on
+    for shift in range(40):  # crops that the weights were not measured on
         boxes = random_boxes(len(every), training.spec.augment, np.random.default_rng(shift))
         with torch.no_grad():
             _, errors, _ = restoration(model, cut(held, every, boxes, torch.device("cpu")), torch.Generator())
@@ -151,7 +151,7 @@ def test_losses_are_balanced_as_the_frozen_head_makes_them_without_dropout(ready
 
 
 def test_each_layerwise_decoder_learns_as_if_the_others_were_not_there(ready):
-    """Five trainings in one: a decoder whose gradient is large leaves the others' steps as they are."""
+    """Five decoders in one training: a large gradient in one leaves the others' steps unchanged."""
     graph = Graph(load())
     train(graph, "pretrain", "vgg", 0)
     training = graph.training("pretrain", "vgg-sae-layerwise", 0)
@@ -203,21 +203,21 @@ def test_unpooling_by_known_switches_is_torchs_own():
     assert torch.equal(zhang.unpool(pooled, where, (8, 8)), expected)
 
 
-def test_of_windows_with_one_switch_the_greater_value_stays():
+def test_overlapping_windows_with_one_switch_keep_the_greater_value():
     where = torch.tensor([[[[4, 4]]]])
     for values in ([1.0, 2.0], [2.0, 1.0]):
         back = zhang.unpool(torch.tensor([[[values]]]), where, (3, 5))
         assert back.flatten().tolist() == [0.0] * 4 + [2.0] + [0.0] * 10
 
 
-def test_fixed_switches_are_the_bottom_right_and_stay_inside():
+def test_fixed_switches_are_at_the_bottom_right_inside_the_map():
     where = torch.zeros(1, 1, 3, 2, dtype=torch.int64)
     back = zhang.unpool(torch.ones(1, 1, 3, 2), zhang.fixed(where, (5, 4)), (5, 4))
     assert back[0, 0].nonzero().tolist() == [[1, 1], [1, 3], [3, 1], [3, 3], [4, 1], [4, 3]]
 
 
 @pytest.mark.parametrize(("network", "side"), [("vgg", 37), ("vgg", 8), ("alexnet", 67), ("alexnet", 23)])
-def test_every_map_comes_back_in_its_own_shape_and_only_the_image_below_zero(network, side):
+def test_every_map_is_decoded_in_its_shape_and_only_the_image_below_zero(network, side):
     model = augmented(network, side=side)
     with torch.no_grad():
         model.decoders[0][-1].bias.fill_(-9.0)
@@ -278,7 +278,7 @@ def test_without_stacking_each_decoder_starts_from_the_encoders_map():
 def test_the_gradient_flows_into_the_targets():
     model = augmented(stacked=False)
     with torch.no_grad():
-        for each in model.decoders.parameters():  # what is restored is 0, whatever the encoder does
+        for each in model.decoders.parameters():  # zero weights restore 0
             each.zero_()
     _, errors, _ = restoration(model, batch_of(images(2, 3, SIDE, SIDE)), torch.Generator())
     errors[1].square().mean().backward()
@@ -299,12 +299,12 @@ def test_the_image_is_compared_in_rgb_between_0_and_1():
 # The ladder
 
 
-def test_at_first_a_combinator_lets_pass_what_comes_from_above():
+def test_an_untrained_combinator_passes_the_upper_map_on():
     lateral, above = images(2, 3, 4, 4), images(3, 2, 4, 4).reshape(2, 3, 4, 4)
     assert torch.equal(Combinator(3)(lateral, above), above)
 
 
-def test_a_combinator_is_the_ladders_own_formula():
+def test_a_combinator_computes_the_ladders_formula():
     own = Combinator(1)
     a = [0.3, -0.5, 0.7, 0.2, -0.1, 0.4, 1.1, -0.3, 0.6, 0.05]
     with torch.no_grad():
@@ -356,7 +356,7 @@ def test_the_ladders_noise_is_a_part_of_each_images_deviation_and_follows_from_t
 # Views
 
 
-def test_on_an_image_of_the_crops_size_everywhere_is_the_one_place():
+def test_dense_evaluation_of_an_image_of_the_crops_size_has_one_place():
     model = augmented()
     x = images(3, 3, SIDE, SIDE)
     assert torch.allclose(model.everywhere(x), model(x), atol=1e-6)
@@ -407,7 +407,7 @@ def test_short_sides_are_drawn_for_each_image_and_measured_at_the_least():
         Augment(crop=12, short=(10, 20))
 
 
-def test_the_papers_scale_stores_imagenet_as_large_as_it_is_shown_and_the_others_take_ten_classes():
+def test_scale_paper_stores_imagenet_at_its_training_size_and_others_take_ten_classes():
     graph = Graph(load(scale="paper"))
     spec = graph.training("finetune", "vgg-sae-all", 0).spec
     assert (spec.data.set, graph.shards("imagenet-512").dataset.side) == ("imagenet-512", 512)
@@ -562,7 +562,7 @@ def test_torchvisions_weights_see_the_pixels_that_they_were_trained_on():
         ({"cifar10-pixel__evaluate": ["uncropped"]}, "'vgg' and 'alexnet' and the objective 'segment'"),
     ],
 )
-def test_what_cannot_be_augmented_is_refused(workplace, changes, said):
+def test_impossible_augmentations_are_refused(workplace, changes, said):
     if "denoise" in str(changes):
         changes |= {"vgg__corruption": {"fixed_gaussian": {"sigma": 1.0}}}
     set_params(workplace, **{f"pretrain__{name}": value for name, value in changes.items()})
@@ -585,7 +585,7 @@ PRINTED = [
 ]  # fmt: skip
 
 
-def test_every_printed_number_stands_in_its_cell():
+def test_every_printed_number_is_in_its_cell():
     cells = [cell for _, _, cell in papers()["zhang2016"].tables["table1"].cells()]
     assert [cell.paper for cell in cells if cell.paper is not None] == PRINTED
     assert sum(cell.state == "cited" for cell in cells) == 4

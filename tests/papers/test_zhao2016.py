@@ -50,7 +50,7 @@ def test_the_papers_notation_is_read():
 
 
 @pytest.mark.parametrize("slip", ["(64)5c-2q", "", "2p-(64)3c", "(64)4c", "(0)3c", "(64)3c-10fc-2p"])
-def test_what_is_no_notation_is_refused(slip):
+def test_invalid_notation_is_refused(slip):
     with pytest.raises(ValueError, match="layers"):
         layer_notation.parse(slip)
 
@@ -62,7 +62,7 @@ def test_a_narrower_network_keeps_its_proportions_and_its_classes():
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 16])
-def test_hard_pooling_is_torchs_own_also_where_the_side_is_no_multiple(size):
+def test_hard_pooling_equals_torchs_also_where_the_side_is_no_multiple(size):
     x = drawn(2, 3, 17, 17)
     what, where = swwae.hard_pool(x, size, beta=1.0)
     expected, switches = nn.functional.max_pool2d(x, size, ceil_mode=True, return_indices=True)
@@ -99,7 +99,7 @@ def test_soft_pooling_has_the_gradients_that_differences_give():
 
 
 @pytest.mark.parametrize("beta", [0.0, 1e-6])
-def test_the_mean_of_a_region_that_the_edge_cuts_is_that_of_what_is_there(beta):
+def test_the_mean_of_a_region_cut_by_the_edge_is_of_its_pixels(beta):
     x = drawn(1, 1, 5, 5)
     what, where = swwae.soft_pool(x, 4, beta=beta)
     assert torch.allclose(what[0, 0, 0, 1], x[0, 0, :4, 4].mean())
@@ -107,7 +107,7 @@ def test_the_mean_of_a_region_that_the_edge_cuts_is_that_of_what_is_there(beta):
     assert torch.allclose(where[0, 0, 0, 1], torch.tensor([-1.0, 0.0], dtype=where.dtype), atol=1e-5)
 
 
-def test_what_lies_outside_the_map_has_no_part_in_soft_pooling():
+def test_pixels_outside_the_map_have_no_part_in_soft_pooling():
     x = drawn(1, 1, 5, 5)
     what, where = swwae.soft_pool(x, 4, beta=1.0)
     corner = x[0, 0, 4, 4]  # alone in its region
@@ -285,7 +285,7 @@ def test_half_of_each_batch_is_labelled_balanced_by_class_and_no_image_of_the_va
     assert draws[0] != draws[1]
 
 
-def test_another_splits_images_are_the_unlabelled_half(workplace):
+def test_the_unlabelled_half_may_come_from_another_split(workplace):
     graph = Graph(load())
     shard(graph.shards("stl10"))
     training = graph.training("finetune", "stl10-swwae", 0)
@@ -307,7 +307,7 @@ def test_a_plan_knows_that_unlabelled_images_cost_the_plain_convnet_nothing(work
     assert rehearsed["mnist-100-plain"] == pytest.approx(rehearsed["mnist-all-plain"] / 2)
 
 
-def test_frozen_features_stay_and_pretrained_ones_move(digits):
+def test_frozen_features_keep_their_values_and_pretrained_ones_change(digits):
     graph = Graph(load())
     train(graph, "pretrain", "mnist-what-where", 0)
     began = load_parts(graph.training("pretrain", "mnist-what-where", 0))["encoder"]
@@ -332,7 +332,7 @@ def test_a_frozen_part_keeps_its_batch_statistics(workplace):
     assert not torch.equal(began["decoder.norms.0.running_mean"], ended["decoder"]["norms.0.running_mean"])
 
 
-def test_a_part_that_is_not_there_cannot_be_frozen(digits):
+def test_a_missing_part_cannot_be_frozen(digits):
     graph = Graph(load())
     training = graph.training("finetune", "mnist-100-plain", 0)
     training = replace(training, spec=replace(training.spec, freeze=("encodr",)))
@@ -347,7 +347,7 @@ def test_moved_images_go_right_and_up_and_their_edge_grows():
     assert pixels.tolist() == [[13, 13, 14], [16, 16, 17], [16, 16, 17]]
 
 
-def test_a_line_is_fitted_to_the_answers_themselves():
+def test_lines_are_fitted_to_single_responses():
     exact = {by: torch.full((4,), 2.0 * by) for by in (-2, -1, 0, 1, 2)}
     assert metrics.line_through_zero(exact) == pytest.approx((2, 1))
     slope, fit = metrics.line_through_zero({by: torch.tensor([float(by**2)]) for by in (-2, -1, 0, 1, 2)})
@@ -363,7 +363,7 @@ def test_a_line_is_fitted_to_the_answers_themselves():
     assert metrics.line_through_zero({1: torch.zeros(3), -1: torch.zeros(0)}) == (0.0, 0.0)
 
 
-def test_planes_are_correlated_each_by_itself():
+def test_every_plane_is_correlated_separately():
     x = drawn(50, 1)
     assert metrics.correlation(x, 3 * x + 1) == pytest.approx(1)
     assert metrics.correlation(x, -x) == pytest.approx(-1)
@@ -375,7 +375,7 @@ def test_planes_are_correlated_each_by_itself():
 
 
 @pytest.mark.parametrize(("size", "side"), [(2, 8), (3, 8), (16, 16), (16, 20)])
-def test_hard_switches_are_the_places_that_soft_pooling_comes_to(size, side):
+def test_soft_pooling_converges_to_hard_switches(size, side):
     x = drawn(2, 5, side, side).float()
     what, switches = swwae.hard_pool(x, size, beta=0)
     soft, places = swwae.soft_pool(x, size, beta=1e6)
@@ -407,7 +407,7 @@ class Pointing(swwae.AutoEncoder):
 
 
 @pytest.mark.parametrize("pooling", ["soft", "hard"])
-def test_where_that_follows_the_image_has_a_slope_of_one_pixel_a_pixel_and_none_across(digits, pooling):
+def test_a_location_that_follows_the_image_has_slope_one_along_and_none_across(digits, pooling):
     from pipeline.protocols.shift import shift
 
     graph = Graph(load())
@@ -518,7 +518,7 @@ CITED = {"table1": 5, "table2": 3, "table3": 8, "table5": 28}
 
 
 @pytest.mark.parametrize("table", PRINTED)
-def test_every_printed_number_stands_in_its_cell(table):
+def test_every_printed_number_is_in_its_cell(table):
     layout = papers()["zhao2016"].tables[table]
     shown = [cell.paper for _, _, cell in layout.cells() if cell.paper is not None]
     assert shown == PRINTED[table]
@@ -527,8 +527,8 @@ def test_every_printed_number_stands_in_its_cell(table):
     assert sum(cell.state == "cited" for _, _, cell in layout.cells()) == CITED.get(table, 0)
 
 
-def test_what_stands_in_sentences_has_rows_that_claim_no_more_than_they_do():
-    """Its text names "SWWAE" and "Convnet under same configuration" there, no dropout and no lambda."""
+def test_numbers_from_sentences_have_rows_that_claim_no_more():
+    """The text names "SWWAE" and "Convnet under same configuration" there, no dropout and no lambda."""
     for table, ours, theirs in (("table1", 4.94, 5.89), ("table5", 0.71, 0.76)):
         rows = papers()["zhao2016"].tables[table].rows
         all_labels = {row: cells["all"].paper for row, cells in rows.items() if "all" in cells}
@@ -587,7 +587,7 @@ def test_the_runs_have_the_papers_own_settings():
     assert len(graph.trainings("finetune", "stl10-swwae")) == 10
 
 
-def test_what_the_paper_tunes_by_validation_has_values_to_be_tried_for_each_number_of_labels_and_fold():
+def test_settings_tuned_by_validation_have_values_for_every_number_of_labels_and_fold():
     runs, rate = load().finetune, "optimiser.adam.lr"
     lambdas = {"objective.swwae.l2rec", "objective.swwae.l2m"}
     for count in (100, 600, 1000, 3000):
@@ -615,8 +615,8 @@ def test_what_the_paper_tunes_by_validation_has_values_to_be_tried_for_each_numb
         assert set(runs[name].search) == {rate}, name  # the paper gives SVHN's and CIFAR's lambdas
 
 
-def test_the_l1_penalty_is_no_part_of_the_loss_that_one_would_not_notice():
-    """0.01 was 0.25 % of it where the training begins."""
+def test_the_l1_penalty_is_a_noticeable_part_of_the_loss():
+    """With weight 0.01 it was 0.25 % of the initial loss."""
     for count in (100, 600, 1000, 3000):
         assert load().finetune[f"mnist-{count}-l1-validated"].objective.options.l1 >= 0.03
 

@@ -39,7 +39,7 @@ def tried(test, options, values=values, *, pairs=False):
 
 
 def decided(test, options, values=values):
-    """By itself, as the only claim of its paper."""
+    """The verdict as if it were the paper's only claim."""
     return tried(test, options, values).verdict(ALPHA)
 
 
@@ -86,7 +86,7 @@ def test_a_gain_is_a_difference_of_differences():
     assert decided("gain", fall) == "confirmed"
 
 
-def test_a_margin_is_left_on_either_side_of_a_difference():
+def test_a_margin_applies_on_both_sides_of_a_difference():
     close = Close(metric="m", of=("high", "low"), by=9.0, within=2.0)
     found = {each.says: each.made(pairs=False).difference for each in TESTS["close"](close, values)}
     apart = 80.0 - 210.2 / 3
@@ -152,7 +152,7 @@ PSNR = {"a": [20.0, 20.1, 19.9], "b": [25.0, 25.1, 24.9], "c": [25.0, 25.2, 24.9
         ("abc", {"a": [70.0, 70.2, 69.9], "b": [80.0, 80.3, 79.8], "c": [90.0, 90.2, 89.9]}, "undecided"),
     ],
 )
-def test_what_is_restored_better_is_classified_better_or_nothing_follows(runs, accuracies, said):
+def test_better_restored_is_classified_better_or_undecided(runs, accuracies, said):
     claim = Concordant(metrics=("psnr", "accuracy"), of=tuple((run, run) for run in runs))
     found = tried("concordant", claim, lambda run, metric: (PSNR if metric == "psnr" else accuracies)[run])
     assert found.verdict(ALPHA) == said
@@ -161,13 +161,13 @@ def test_what_is_restored_better_is_classified_better_or_nothing_follows(runs, a
     assert (low > 0, high < 0) == (said == "confirmed", said == "refuted")
 
 
-def test_holm_holds_the_smallest_p_to_the_most_and_stops_at_the_first_that_fails():
+def test_holm_holds_the_smallest_p_to_the_strictest_level_and_stops_at_the_first_failure():
     assert holm([0.03, 0.005, 0.04]) == pytest.approx([0.05 / 2, 0.05 / 3, 0.05 / 2])
     assert holm([0.01, 0.02, 0.04]) == pytest.approx([0.05 / 3, 0.05 / 2, 0.05])
     assert holm([]) == []
 
 
-def test_one_of_many_comparisons_refutes_only_as_far_as_it_allows_for_their_number():
+def test_a_refutation_is_corrected_for_the_number_of_comparisons():
     # By itself the step from the second to the first is against the claim with a two-sided p of 0.03.
     runs = {"a": [0.0, 1.0, 2.0], "b": [2.6, 3.6, 4.6], **{name: [0.0, 1.0, 2.0] for name in "cdef"}}
     runs["b"] = [value + 0.15 for value in runs["b"]]
@@ -214,7 +214,7 @@ def family(runs):
 
 @pytest.mark.parametrize("n", [3, 10])
 @pytest.mark.parametrize("spread", [lambda run: 1.0, lambda run: 1.0 + 5.0 * (run % 3 == 0)])
-def test_where_nothing_differs_few_papers_have_any_verdict(n, spread):
+def test_without_true_differences_few_papers_have_any_verdict(n, spread):
     random, papers = np.random.default_rng(0), 400
     wrong = sum(
         {"confirmed", "refuted"}
@@ -225,8 +225,8 @@ def test_where_nothing_differs_few_papers_have_any_verdict(n, spread):
     assert wrong / papers <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / papers)
 
 
-def test_a_verdict_that_is_against_the_truth_is_rare_beside_true_ones():
-    """Two claims are clear, and two more as far as one of their comparisons: the others get more from Holm."""
+def test_false_verdicts_are_rare_beside_true_ones():
+    """Two claims are decided, and two more in one comparison each; Holm then raises the others' levels."""
     random, papers, wrong, right = np.random.default_rng(1), 400, 0, 0
     height = [0, 0, 0, -30, 30, 0, 0, 0, 0, 0, 0, 0]
     for _ in range(papers):
@@ -247,7 +247,7 @@ def test_the_table_of_what_n_seeds_can_show_counts_a_papers_claims(count, paper)
 
 @pytest.mark.parametrize(("n", "height"), [(3, 15.5), (5, 4.4), (10, 2.2)])
 def test_a_large_difference_is_seen_among_all_claims_of_a_paper(n, height):
-    """In deviations between seeds: four in five times, as the table of docs/statistics.md says."""
+    """An effect in standard deviations that is detected in four of five draws, as docs/statistics.md says."""
     random, seen, level = np.random.default_rng(2), 0, ALPHA / len(papers()["zhang2016"].claims)
     assert re.search(rf"^\| {n} \|.* {height} \|$", POWER, re.MULTILINE)
     for _ in range(500):
@@ -268,7 +268,7 @@ def test_every_claim_can_be_decided_at_the_papers_own_scale_by_pipelines_of_thei
 
 
 def differences(paper, claim):
-    """stage.setting of two compared runs, and of what they start from, that is not the same."""
+    """The settings (stage.setting) in which two compared runs or their pre-trainings differ."""
     one, other = (
         Graph(load(scale="paper")).measurement(label, 0).training.lineage
         for label in papers()[paper].claims[claim].labels()[:2]
@@ -319,7 +319,7 @@ def test_an_ablation_changes_nothing_but_what_it_is_about(paper, claim, differs)
 
 
 def measured(graph, claim, metrics):
-    """As `evaluate` leaves them: `metrics` of a run's name and seed."""
+    """Write metrics.json files as `evaluate` does; `metrics` maps (run, seed) to values."""
     for each in claims.measured_by(graph, claim):
         each.metrics.parent.mkdir(parents=True, exist_ok=True)
         found = {"metrics": metrics(each.training.name, each.training.seed), "commit": "0123456789ab"}
@@ -331,7 +331,7 @@ def test_runs_that_share_seeds_labels_and_order_are_compared_in_pairs_from_ten_s
     rng = np.random.default_rng(0)
     labels, rest = rng.normal(8, 1, 10), rng.normal(0, 0.05, (2, 10))
 
-    def error(run, seed):  # which labels were drawn decides more than what was pre-trained
+    def error(run, seed):  # the draw of labels matters more than the pre-training
         return {"error": labels[seed] - 0.3 * run.startswith("mnist-cae") + rest[int("cae" in run), seed]}
 
     def decided(params):
@@ -388,7 +388,7 @@ def test_one_seed_leaves_a_claim_undecidable_and_says_so_in_its_line(workplace):
     assert tuple(found[0]) == claims.COLUMNS
 
 
-def test_what_converges_faster_has_the_lower_mean_loss_over_its_first_fifty_epochs(workplace):
+def test_convergence_is_compared_by_the_mean_loss_of_the_first_fifty_epochs(workplace):
     graph, claim = Graph(load(scale="paper")), papers()["dong2016"].claims["ours-converges-faster"]
     measured(graph, claim, lambda run, seed: {"accuracy": 90.0, "psnr_gain": 8.0})
     for each in claims.measured_by(graph, claim):
@@ -411,8 +411,8 @@ def test_a_contrast_without_any_spread_is_a_point():
 
 
 @pytest.mark.parametrize(("gain", "said"), [(1.1, "confirmed"), (0.9, "not learnt")])
-def test_nothing_is_decided_where_a_pretraining_has_not_learnt_to_restore(workplace, gain, said):
-    """One of three pipelines of one arm restores hardly more than it was given."""
+def test_nothing_is_decided_with_a_pretraining_that_has_not_learnt_to_restore(workplace, gain, said):
+    """One of three pipelines of one arm restores hardly better than its input."""
     graph = Graph(load(scale="paper"))
     rng = np.random.default_rng(0)
     wanted = ["unlabelled-images-help-4000", "shortcuts-restore-better-4000", "adam-classifies-worse-resnet"]

@@ -65,6 +65,6 @@ def test_a_rerun_out_of_the_band_says_how_far_and_ends_with_1(graph, capsys):
     ]
 
 
-def test_what_cannot_be_compared_says_what_it_takes(graph):
+def test_a_comparison_without_kept_runs_says_what_to_do(graph):
     with pytest.raises(ValueError, match="has nothing to compare at scale reduced: it takes a measurement"):
         compare(graph, LABEL)

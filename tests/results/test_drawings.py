@@ -30,7 +30,7 @@ def test_every_second_layer_of_network_2_is_added_to_its_mirror(paper):
     assert network.switches == []
 
 
-def test_each_pooling_hands_its_switches_to_the_unpooling_that_reverses_it(paper):
+def test_every_pooling_passes_its_switches_to_its_unpooling(paper):
     network = traced(paper.training("finetune", "mnist-1000-swwae", 0))
     assert [layer.inputs[1] for layer in network.layers] == [32, 16, 8, 8, 16, 32]
     assert sorted(network.switches) == [(1, 6), (2, 5), (3, 4)]
@@ -43,7 +43,7 @@ def test_vggs_five_macro_layers_are_unpooled(paper):
     assert sorted(network.switches) == [(2, 25), (4, 23), (7, 20), (10, 17), (13, 14)]
 
 
-def test_a_layer_of_a_stack_is_decoded_by_itself(paper):
+def test_every_layer_of_a_stack_is_decoded_separately(paper):
     network = traced(paper.training("pretrain", "mnist-cae-1", 0))
     assert [layer.outputs for layer in network.layers] == [(100, 24, 24), (1, 28, 28)]
 

@@ -61,7 +61,7 @@ def test_fine_tunings_of_one_pretraining_are_one_value(workplace):
         by_pipeline(frame(graph), LABEL, "eror")
 
 
-def test_where_nothing_is_measured_the_frame_is_empty(workplace):
+def test_without_measurements_the_frame_is_empty(workplace):
     assert frame().empty
     assert tuple(frame()) == COLUMNS
 

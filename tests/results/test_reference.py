@@ -1,4 +1,4 @@
-"""Results that are kept are whole: each number follows from the runs that it names, and each run still parses."""
+"""Kept results are complete: every number follows from the runs that it names, and every record parses."""
 
 import csv
 import json
@@ -118,7 +118,7 @@ class TestKept:
                 assert list(load_tensors(file)["parts"]) == ["encoder"]
 
 
-def test_all_that_is_kept_is_no_more_than_a_clone_can_bear():
+def test_all_kept_files_are_less_than_20_megabytes():
     assert sum(file.stat().st_size for file in REFERENCE.rglob("*") if file.is_file()) < 20e6
 
 
@@ -127,7 +127,7 @@ def measurements(graph, table, *, paper="masci2011"):
 
 
 def finished(graph, paper):
-    """Results as the stages leave them, each number another."""
+    """Results as the stages write them, all numbers different."""
     every = set(Rendering("claims", paper, claims.NAME).measurements(graph))
     for name in papers.papers()[paper].tables:
         every |= set(measurements(graph, name, paper=paper))
@@ -152,7 +152,7 @@ def finished(graph, paper):
     claims.claims(graph, paper)
 
 
-def test_what_is_kept_is_all_of_one_paper_and_nothing_of_before(workplace):
+def test_keeping_a_paper_replaces_what_was_kept_of_it(workplace):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
     place = workplace / "results" / "reference" / "reduced" / "masci2011"
@@ -203,7 +203,7 @@ def test_a_table_alone_is_kept_with_its_claims_beside_those_kept_before(workplac
     assert before | {"table1.csv", "table1.md"} <= kept()
 
 
-def test_what_is_kept_is_put_back_and_nothing_of_it_is_made_again(workplace):
+def test_kept_results_are_restored_and_not_made_again(workplace):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
     keep(graph, "masci2011/table2")
@@ -220,7 +220,7 @@ def test_what_is_kept_is_put_back_and_nothing_of_it_is_made_again(workplace):
     assert start.record.read_text() == "mine"
 
 
-def test_what_is_finished_is_kept_before_the_table_is_whole(workplace, capsys):
+def test_finished_runs_are_kept_before_the_table_is_complete(workplace, capsys):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
     place = workplace / "results" / "reference" / "reduced" / "masci2011"

@@ -43,7 +43,7 @@ ENTER, ESCAPE, TAB = {"key": "Enter", "code": 13}, {"key": "Escape", "code": 27}
         ({"dataset": "procedural"}, True, "drawn"),
     ],
 )
-def test_only_what_was_done_in_full_on_the_papers_data_is_compared(changes, whole, mark):
+def test_only_full_runs_on_the_papers_data_are_compared(changes, whole, mark):
     assert agreement({**FULL, **changes}, whole=whole) == mark
 
 
@@ -85,7 +85,7 @@ def test_a_difference_leads_to_the_runs_on_both_sides_of_it():
     assert list(runs.asked) == [tuple(seeds[:2]), tuple(seeds[2:])]
 
 
-def test_a_duration_is_told_in_what_one_counts_it_by():
+def test_durations_have_fitting_units():
     assert [duration(each) for each in (5.25, 600, 3 * 3600 + 240)] == ["5.2 s", "10 min", "3 h 4 min"]
 
 
@@ -96,7 +96,7 @@ def page(made):
     return REPORT.absolute().as_uri()
 
 
-def test_one_table_alone_is_shown_and_all_that_is_missing_has_its_command(made, page):
+def test_a_single_table_is_shown_and_missing_ones_have_their_command(made, page):
     text = REPORT.read_text()
     assert "80.60" in text
     measured = json.loads(
@@ -153,7 +153,7 @@ def test_a_table_is_outdated_once_params_ask_for_other_values(made, page):
     assert state()["Table 5"] == state()["Figure 10"] == "outdated"
 
 
-def test_runs_that_are_not_on_the_disk_are_asked_for(made, page):
+def test_missing_runs_are_named(made, page):
     shutil.rmtree(made / "results" / "runs")
     report(load())
     text = REPORT.read_text()
@@ -203,7 +203,7 @@ def test_all_dots_of_a_table_are_on_one_axis():
     assert axis.zero == axis.place(0)
 
 
-def test_a_very_wide_interval_is_cut_and_no_interval_is_drawn_as_none():
+def test_a_very_wide_interval_is_cut_and_a_missing_one_is_not_drawn():
     found = [{"difference": 1.0, "low": -90.0, "high": 92.0}, {"difference": -0.5}]
     axis = of_differences(found, "dB")
     wide, alone = dot(axis, 1.0, low=-90.0, high=92.0), dot(axis, -0.5)
@@ -226,7 +226,7 @@ def test_the_filter_keeps_what_has_every_word(made, page, tab):
     assert not tab.js("document.querySelector('#dong2016-table5 details').open")
 
 
-def test_what_is_kept_is_shown_until_it_is_made_here(workplace, tab):
+def test_kept_results_are_shown_until_they_are_made_here(workplace, tab):
     finished(Graph(load(scale="reduced")), "masci2011")
     keep(Graph(load(scale="reduced")), "masci2011")
     for made_here in ("runs", "masci2011"):
@@ -258,7 +258,7 @@ def test_what_is_kept_is_shown_until_it_is_made_here(workplace, tab):
     assert tab.js(f"{table}.className") == "part outdated"
 
 
-def test_no_link_leads_nowhere_and_nothing_is_loaded_from_elsewhere(made, page, tab):
+def test_all_links_resolve_and_nothing_is_loaded_from_elsewhere(made, page, tab):
     tab.goto(page)
     inside = "[...document.links].filter(a => a.getAttribute('href').startsWith('#'))"
     assert tab.js(f"{inside}.filter(a => !document.getElementById(a.hash.slice(1))).map(a => a.href)") == []
@@ -339,8 +339,8 @@ GONE = "smoke/evaluate/finetune.gone.centre/0-0123456789"
 BAD = "<img src=x onerror=hit()><script>hit()</script>\"' {{ 7 * 7 }}"
 
 
-def test_what_comes_from_outside_is_text(made, tab):
-    """Labels of a paper, and what a run's record says of its machine."""
+def test_text_from_outside_is_escaped(made, tab):
+    """Labels of a paper, and the machine in a run's record."""
     keep_only(made, "table5")
     path = made / "pipeline" / "papers" / "dong2016.yaml"
     content = json.dumps(BAD)

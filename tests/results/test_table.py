@@ -24,7 +24,7 @@ TABLE6 = Rendering("table", "dong2016", "table6")
 
 
 def fill(graph, rendering=TABLE6):
-    """Results as `evaluate` leaves them: one more for each further seed."""
+    """Results as `evaluate` writes them; values grow by 1 a seed."""
     for each in rendering.measurements(graph):
         metrics = {metric: value + each.training.seed for metric, value in VALUES.items()}
         each.metrics.parent.mkdir(parents=True, exist_ok=True)

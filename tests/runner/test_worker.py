@@ -59,7 +59,7 @@ def until(what, *, seconds: float = 60) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
-def test_a_fork_is_the_stage(workplace, ready):
+def test_a_fork_behaves_as_the_stage(workplace, ready):
     def client() -> subprocess.Popen:
         return subprocess.Popen([sys.executable, "-m", *RUN], stderr=subprocess.PIPE, text=True)
 
@@ -86,7 +86,7 @@ def test_a_fork_is_the_stage(workplace, ready):
             130,
             "pretrain imagenet-full: stopped; the same command goes on from what is written",
         )
-        # who asked for it is killed: so is it
+        # its caller is killed: so is the fork
         process = client()
         until(lambda: children(server.pid))
         process.kill()
@@ -97,7 +97,7 @@ def test_a_fork_is_the_stage(workplace, ready):
         assert done.returncode == 0
         forked = load_parts(ready)
         ready.weights.unlink()
-        # the graph ends: so does all that it has begun
+        # the graph ends: so do its forks
         process = client()
         until(lambda: children(server.pid))
         fork = children(server.pid)[0]
@@ -126,7 +126,7 @@ def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypa
 
 
 @compiled
-def test_what_forks_need_compiled_is_compiled_once(workplace, tmp_path):
+def test_forks_compile_once(workplace, tmp_path):
     set_params(workplace, engine__convolution="winograd", engine__precision="fp32", scales__smoke__width=16)
     shard(Graph(load()).shards("imagenet"))
     compiler, calls = tmp_path / "compiler", tmp_path / "calls"
@@ -138,7 +138,7 @@ def test_what_forks_need_compiled_is_compiled_once(workplace, tmp_path):
     assert calls.read_text() == "called\n"
 
 
-def test_a_server_that_ends_late_leaves_the_next_ones_socket(workplace):
+def test_a_server_that_ends_late_keeps_its_successors_socket(workplace):
     with holding_torch() as first, holding_torch():
         first.stdin.close()
         first.wait(timeout=30)

@@ -73,7 +73,7 @@ def clean(folder: Path, *words: str, check: bool = True):
     return command(sys.executable, "-m", "pipeline.clean", *words, folder=folder, check=check)
 
 
-def test_it_takes_old_shards_runs_and_logs_and_leaves_all_else(littered):
+def test_clean_removes_old_shards_runs_and_logs_and_nothing_else(littered):
     before = files(littered)
     said = clean(littered, "--delete", "--yes").stdout
     assert before - files(littered) == set(LEFT)
@@ -84,7 +84,7 @@ def test_it_takes_old_shards_runs_and_logs_and_leaves_all_else(littered):
     assert "nothing" in clean(littered, "--delete").stdout
 
 
-def test_it_lists_and_removes_nothing_unless_asked(littered):
+def test_clean_lists_and_removes_nothing_by_default(littered):
     before = files(littered)
     said = clean(littered).stdout
     assert files(littered) == before
@@ -93,7 +93,7 @@ def test_it_lists_and_removes_nothing_unless_asked(littered):
     assert "--delete" in said.splitlines()[-1]
 
 
-def test_without_a_terminal_it_wants_yes(littered):
+def test_without_a_terminal_delete_needs_yes(littered):
     before = files(littered)
     done = clean(littered, "--delete", check=False)
     assert done.returncode == 1
@@ -103,7 +103,7 @@ def test_without_a_terminal_it_wants_yes(littered):
 
 
 @pytest.mark.parametrize(("answer", "taken"), [("n", set()), ("", set()), ("y", set(LEFT))])
-def test_on_a_terminal_it_asks(littered, answer, taken):
+def test_on_a_terminal_delete_asks(littered, answer, taken):
     before = files(littered)
     ours, its = pty.openpty()
     words = [sys.executable, "-m", "pipeline.clean", "--delete"]
@@ -117,7 +117,7 @@ def test_on_a_terminal_it_asks(littered, answer, taken):
     assert before - files(littered) == taken
 
 
-def test_it_takes_nothing_while_a_graph_runs(littered):
+def test_clean_removes_nothing_while_a_graph_runs(littered):
     from pipeline.runner.session import alone
 
     before = files(littered)

@@ -71,7 +71,7 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     assert (training.images, training.steps) == (2 * 48, 2 * 3)
     layers = count(AutoEncoder(Encoder(network_2(n=4), eps=1e-3), shortcuts="full"), side=17, channels=3)
     forward = sum(layer.flops for layer in layers)
-    # backward is twice that, but that nobody asks for the gradient of the pictures
+    # backward takes twice that, less the gradient of the input
     assert training.flops == 2 * 48 * (3 * forward - layers[0].flops)
     measured = by_label["evaluate finetune.voc2007-imagenet-full.crops10 0"]
     assert measured.images == 40
@@ -126,12 +126,12 @@ def test_a_measure_of_images_that_show_an_object_is_estimated(workplace, protoco
     assert Rehearsal(load().engine).measuring(measurement).flops > 0
 
 
-def test_what_snakemake_refuses_is_said_in_one_line(workplace):
+def test_snakemakes_refusals_are_one_line(workplace):
     with pytest.raises(ValueError, match=r"snakemake cannot plan results/tabel6\.csv: .*tabel6"):
         plan.jobs(["results/tabel6.csv"], "smoke")
 
 
-def test_files_that_must_be_got_by_hand_are_told_from_those_that_are_downloaded(workplace, tmp_path):
+def test_files_to_fetch_by_hand_are_separate_from_downloads(workplace, tmp_path):
     set_params(workplace, mirror=str(tmp_path / "mirror"))
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "train-images-idx3-ubyte.gz").touch()

@@ -34,7 +34,7 @@ def test_a_release_holds_a_table_its_records_its_encoder_and_checksums_of_all(ma
     assert release(graph).read_bytes() == before
 
 
-def test_what_is_stale_is_not_released(made):
+def test_stale_tables_are_not_released(made):
     graph = Graph(load())
     table = made / "results" / "table5.csv"
     table.write_text(table.read_text().replace("smoke/evaluate", "smoke/evaluated"))

@@ -18,7 +18,7 @@ RATES = ["1.0e-2", "1.0e-9"]
 
 @pytest.fixture
 def lines(workplace):
-    """What is in the file of the trials."""
+    """The lines of the search's CSV."""
 
     def read():
         with (workplace / "results" / "search" / f"{RUN}.csv").open(newline="") as file:
@@ -39,7 +39,7 @@ def trained_on(workplace):
     return folder
 
 
-def test_each_value_is_trained_and_scored_on_the_images_kept_apart(trained_on, lines):
+def test_every_value_is_trained_and_scored_on_held_out_images(trained_on, lines):
     said = search(load(), RUN, "optimiser.adam.lr", RATES, seeds=2, holdout=64)
     found = lines()
     assert [(line["value"], line["seed"], line["holdout"]) for line in found] == [
@@ -59,7 +59,7 @@ def test_each_value_is_trained_and_scored_on_the_images_kept_apart(trained_on, l
     ]
 
 
-def test_what_was_tried_is_found_again_and_the_run_itself_stays(trained_on, lines, workplace):
+def test_earlier_trials_are_reused_and_the_run_itself_is_unchanged(trained_on, lines, workplace):
     search(load(), RUN, "batch", ["8"], seeds=1, holdout=8)
     (weights,) = workplace.glob("results/runs/smoke/finetune/cifar10-gaussian/*/weights.pt")
     when = weights.stat().st_mtime_ns
@@ -88,7 +88,7 @@ def test_a_slip_is_named_before_anything_is_trained(run, setting, value, said, w
     assert not (workplace / "results" / "runs").exists()
 
 
-def test_nothing_but_the_setting_and_what_it_is_measured_on_changes(workplace):
+def test_a_trial_changes_only_the_setting_and_the_images_it_is_scored_on(workplace):
     shutil.rmtree(workplace / "results")
     params = load()
     other = varied(params, Trial("finetune", "cifar10-gaussian", "init", "he", 0, 16))
@@ -100,7 +100,7 @@ def test_nothing_but_the_setting_and_what_it_is_measured_on_changes(workplace):
     assert params.finetune["cifar10-gaussian"].init == "gaussian"
 
 
-def test_a_runs_own_settings_are_tried_one_after_the_other_at_the_best_before(trained_on, lines, workplace):
+def test_a_runs_settings_are_searched_in_turn_at_the_best_earlier_values(trained_on, lines, workplace):
     grid = {"optimiser.adam.lr": [1.0e-9, 1.0e-2], "epochs": [2, 3]}
     set_params(workplace, **{"finetune__cifar10-gaussian__search": grid})
     said = tune(load(), RUN, seeds=1, holdout=64)
@@ -115,7 +115,7 @@ def test_a_runs_own_settings_are_tried_one_after_the_other_at_the_best_before(tr
     assert said.splitlines()[-2:] == ["optimiser.adam.lr: 0.01", f"epochs: {best}"]
 
 
-def test_every_fold_has_a_search_and_a_value_of_its_own(workplace):
+def test_every_fold_is_searched_separately(workplace):
     lr = "optimiser.adam.lr"
     set_params(
         workplace, scales__smoke__repeats=2, **{"finetune__stl10-gaussian__search": {lr: [1.0e-2, 1.0e-9]}}
@@ -139,7 +139,7 @@ def test_a_tuned_setting_has_a_value_for_each_seed_and_moves_no_other_key(workpl
     graph = Graph(load())
     after = [graph.training("finetune", "stl10-gaussian", seed) for seed in (0, 1)]
     assert [each.spec.optimiser.options.lr for each in after] == [1.0e-4, 5.0e-3]
-    assert after[0] == before[0]  # 1.0e-4 is what it had
+    assert after[0] == before[0]  # its value was 1.0e-4 before
     assert after[1].key != before[1].key
     with pytest.raises(ValueError, match=r"tuned.optimiser.adam.lr has 2 values, none for seed 2"):
         graph.training("finetune", "stl10-gaussian", 2)
@@ -163,7 +163,7 @@ def test_every_value_that_params_yaml_would_try_can_be_trained():
     assert seen
 
 
-def test_what_a_run_starts_from_does_not_see_the_images_kept_apart(workplace):
+def test_the_pretraining_of_a_trial_does_not_see_held_out_images(workplace):
     params = load()
 
     def kept(run, *starts):

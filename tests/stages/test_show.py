@@ -18,7 +18,7 @@ LINES = PARAMS.read_text().splitlines()
 
 
 def line(text: str, *, after: str) -> int:
-    """The number of the first line that has this text, behind one that begins with `after`."""
+    """The number of the first line with this text after a line that begins with `after`."""
     first = next(number for number, each in enumerate(LINES) if each.strip().startswith(after))
     return next(number for number, each in enumerate(LINES, 1) if number > first and text in each)
 
@@ -57,7 +57,7 @@ def test_the_first_of_two_templates_wins():
     assert found["optimiser.sgd.lr"] == f"0.3 -> 0.3 params.yaml:{step} (cae-1)"
 
 
-def test_a_value_that_is_set_within_a_taken_key_has_its_line():
+def test_a_value_set_within_an_inherited_key_has_its_line():
     found = shown("pretrain.alexnet-sae-3")
     top = line("objective.augment.top: 3", after="alexnet-sae-layerwise:")
     assert found["objective.augment.top"] == f"3 -> 3 params.yaml:{top}"
@@ -76,7 +76,7 @@ def test_a_default_that_is_written_and_a_choice_without_options_are_shown():
     assert shown("pretrain.vgg")["objective"].startswith("classify -> classify ")
 
 
-def test_what_is_searched_and_tuned_is_no_work_of_a_scale():
+def test_searched_and_tuned_values_are_shown():
     rates = line("optimiser.adam.lr", after="rates:")
     found = shown("finetune.svhn-all-plain")
     assert found["search.optimiser.adam.lr"] == f"[0.0003, 0.001, 0.003, 0.01] params.yaml:{rates} (rates)"
@@ -93,7 +93,7 @@ def test_a_run_has_the_key_and_folder_of_the_graph():
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_a_line_that_is_named_has_the_value(stage):
+def test_the_line_shown_for_a_value_holds_it(stage):
     graph = Graph(load())
     for name in list(graph.params.runs(stage))[::12]:
         for value, rest in shown(f"{stage}.{name}").items():
@@ -101,7 +101,7 @@ def test_a_line_that_is_named_has_the_value(stage):
                 assert any(word in LINES[int(found[1]) - 1] for word in value.split(".")), f"{name}: {value}"
 
 
-def test_a_data_set_shows_what_takes_its_place():
+def test_a_data_set_shows_its_stand_in():
     found = shown("datasets.imagenet-512")
     assert found["source"].startswith("imagenet -> stl10 ")
     assert found["side"].startswith("512 -> ")
@@ -144,7 +144,7 @@ def test_a_stage_is_called_as_a_word_or_as_a_module():
     assert "pretrain.vgg" in as_word
 
 
-def test_it_answers_within_a_second_of_processor_time():
+def test_show_takes_less_than_a_second_of_processor_time():
     begun = time.process_time()
     show(Graph(load()), "pretrain.imagenet-full", 0)
     assert time.process_time() - begun < 1

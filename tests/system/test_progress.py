@@ -24,7 +24,7 @@ def test_a_log_gets_lines_with_the_time_that_is_left(monkeypatch, capsys):
     assert capsys.readouterr().err == "image 5/10, loss 0.25, 0.5 s left\n"
 
 
-def test_work_that_was_done_before_does_not_shorten_what_is_left(monkeypatch, capsys):
+def test_resumed_steps_do_not_shorten_the_estimate(monkeypatch, capsys):
     monkeypatch.setattr(progress, "every", 0.0)
     shown = Progress(110, done=100)
     shown.say(100)
@@ -33,7 +33,7 @@ def test_work_that_was_done_before_does_not_shorten_what_is_left(monkeypatch, ca
     assert capsys.readouterr().err == "step 105/110, 0.5 s left\n"
 
 
-def test_a_log_is_not_told_more_often_than_it_wants(monkeypatch, capsys):
+def test_a_log_gets_at_most_one_line_an_interval(monkeypatch, capsys):
     monkeypatch.setattr(progress, "every", 0.2)
     shown, until = Progress(10**9, "image"), time.monotonic() + 0.5
     done = 0
@@ -63,11 +63,11 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     ("seconds", "said"),
     [(0.04, "0.0 s"), (75, "75 s"), (90, "1.5 min"), (3000, "50 min"), (7200, "2.0 h"), (400_000, "4.6 d")],
 )
-def test_a_time_is_said_as_exactly_as_it_deserves(seconds, said):
+def test_times_are_rounded_to_two_digits(seconds, said):
     assert lasting(seconds) == said
 
 
-def test_measuring_and_sharding_tell_how_far_they_are(workplace, monkeypatch, capsys):
+def test_evaluate_and_shard_show_progress(workplace, monkeypatch, capsys):
     monkeypatch.setattr(progress, "every", 0.0)
     assert [len(own) for own in parts(np.arange(230))] == [100, 100, 30]
     assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [

@@ -57,7 +57,7 @@ def wait_for(ready, *, log: Path, seconds: float = 120.0) -> None:
 
 @pytest.fixture
 def told(made):
-    """Its runs are handed over to MLflow's own store."""
+    """A project whose runs are delivered to MLflow's default store."""
     from pipeline.tracking.store import Store, connect
 
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -122,7 +122,7 @@ def postgres_folder() -> Path | None:
 
 @contextmanager
 def postgresql():
-    """A cluster of the test's own, on a port of its own; the database's address."""
+    """Start a PostgreSQL cluster on a free port; yield the database's address."""
     programs, port = postgres_folder(), free_port()
     home = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:

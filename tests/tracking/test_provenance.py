@@ -20,7 +20,7 @@ def test_a_machine_without_git_records_an_unknown_commit(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
-def test_a_full_memory_is_one_line_with_the_way_out(error, capsys):
+def test_out_of_memory_is_one_line_with_the_way_out(error, capsys):
     def act():
         raise error
 

@@ -28,7 +28,7 @@ SECRET = "mysql://reader:hunter2@db.example.org/runs"
 
 @pytest.fixture
 def store(workplace, monkeypatch):
-    """A store of this test's own: MLflow keeps one open for each address."""
+    """A new store with a new address, since MLflow keeps one open for every address."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/mlflow.db")
     return Store(connect())
 
@@ -83,7 +83,7 @@ def test_a_finished_run_is_there_once_with_its_params_tags_and_curve(store):
     assert history(store, run) == [(1, 0.5), (2, 0.25)]
 
 
-def test_an_interrupted_run_goes_on_in_the_same_mlflow_run_and_tells_no_step_twice(store):
+def test_an_interrupted_run_resumes_the_same_mlflow_run_without_repeated_steps(store):
     graph = Graph(load())
     tell(graph, metrics={1: 0.5, 2: 0.4, 3: 0.3}, end=None)
     store.deliver()
@@ -95,7 +95,7 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run_and_tells_no_step_twi
     assert history(store, run) == [(1, 0.5), (2, 0.4), (3, 0.3), (4, 0.2)]
 
 
-def test_a_run_made_anew_takes_the_place_of_the_old_one(store):
+def test_a_run_that_is_made_again_replaces_the_old_one(store):
     graph = Graph(load())
     tell(graph, metrics={1: 0.5})
     store.deliver()
@@ -126,7 +126,7 @@ def test_a_run_links_to_the_one_it_starts_from_also_to_one_that_is_made_again(st
     graph, run = Graph(load()), "finetune.cifar10-ours"
     parent = graph.training(*run.split("."), 0).start
     tell(graph, metrics={1: 0.5}, run=run)
-    tell(graph, metrics={1: 0.5}, run=parent.label)  # its log comes later in the order of names
+    tell(graph, metrics={1: 0.5}, run=parent.label)  # its log sorts later by name
     store.deliver()
     if later:
         time.sleep(0.01)
@@ -148,7 +148,7 @@ def test_a_measurement_has_its_trainings_parameters_beside_its_protocols(workpla
     assert begin["params"]["optimiser.adam.lr"] == str(measurement.training.spec.optimiser.options.lr)
 
 
-def test_what_the_machine_does_is_sampled_beside_the_run_and_shown_as_system_metrics(store, monkeypatch):
+def test_system_metrics_are_sampled_beside_the_run(store, monkeypatch):
     monkeypatch.setattr(system_metrics, "EVERY", 0.05)
     training = Graph(load()).training("pretrain", "imagenet-full", 0)
     with events.tracked(training, MANIFEST, commit="0123", files=[]) as log:
@@ -191,13 +191,13 @@ def test_a_store_that_is_moved_keeps_its_artefacts(tracked, tmp_path, monkeypatc
 
 
 def curves(store):
-    """Every curve that MLflow has, by its run's name."""
+    """Every curve in MLflow, by its run's name."""
     return sorted((run.info.run_name, history(store, run)) for run in stored(store))
 
 
 @pytest.fixture
 def delivered(store):
-    """Three event logs that a store has, and the curves that it shows."""
+    """Three delivered event logs, and their curves in MLflow."""
     for seed in range(3):
         tell(Graph(load()), metrics={1: 0.5 + seed}, seed=seed)
     store.deliver()
@@ -205,12 +205,12 @@ def delivered(store):
 
 
 def forget(store):
-    """All metrics of the store: those that come back were handed over again."""
+    """Delete all metrics of the store, so that those found later were delivered again."""
     with sqlite3.connect(uri().removeprefix("sqlite:///")) as database:
         database.execute("delete from metrics")
 
 
-def test_what_a_store_has_is_not_handed_over_again(store, delivered):
+def test_delivered_runs_are_not_delivered_again(store, delivered):
     assert not waits()
     forget(store)
     Store(connect()).deliver()
@@ -222,7 +222,7 @@ def test_what_a_store_has_is_not_handed_over_again(store, delivered):
 
 
 def memory_lines(change):
-    """A change of the memory's file, line by line."""
+    """Edit the record of deliveries line by line."""
 
     def damage(folder):
         path = Delivered(uri()).path
@@ -245,7 +245,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_memory_that_the_store_does_not_vouch_for_leads_to_another_delivery(store, delivered, damage):
+def test_a_record_of_deliveries_that_the_store_does_not_confirm_is_ignored(store, delivered, damage):
     forget(store)
     DAMAGES[damage](store)
     assert waits()
@@ -254,7 +254,7 @@ def test_a_memory_that_the_store_does_not_vouch_for_leads_to_another_delivery(st
     assert not waits()
 
 
-def test_another_store_gets_every_story_and_the_first_one_stays_known(store, delivered, monkeypatch):
+def test_another_store_gets_every_run_and_the_first_is_remembered(store, delivered, monkeypatch):
     first = uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", first.replace("mlflow.db", "other.db"))
     assert waits()
@@ -265,7 +265,7 @@ def test_another_store_gets_every_story_and_the_first_one_stays_known(store, del
     assert not waits()
 
 
-def test_a_store_that_was_deleted_or_restored_gets_what_it_lacks(tracked):
+def test_a_deleted_or_restored_store_gets_missing_runs(tracked):
     database, backup = tracked / "mlflow.db", tracked / "backup.db"
     count = "select count(*) from runs where status = 'FINISHED'"
     deliver = (sys.executable, "-m", "pipeline.track")
@@ -284,7 +284,7 @@ def test_a_store_that_was_deleted_or_restored_gets_what_it_lacks(tracked):
     assert sqlite3.connect(database).execute(count).fetchone() == (3,)
 
 
-def test_a_story_that_was_remembered_and_not_vouched_for_is_handed_over_again_alone(store, delivered):
+def test_only_the_unconfirmed_run_is_delivered_again(store, delivered):
     training = tell(Graph(load()), metrics={1: 0.9}, seed=3)
     stat = (training.folder / EVENTS).stat()
     memory = Delivered(uri())
@@ -306,7 +306,7 @@ def test_with_everything_delivered_mlflow_is_not_even_imported(store, delivered)
     assert command(*words, folder=Path.cwd()).stdout.split() == ["False", "True"]
 
 
-def test_who_hands_over_to_another_store_does_not_do_so_for_this_one(tracked):
+def test_a_delivery_to_another_store_does_not_count_for_this_one(tracked):
     tell(Graph(load()), metrics={1: 0.5})
     with hold(file_of("sqlite:///other.db", "lock")):
         command(sys.executable, "-m", "pipeline.track", folder=tracked)
@@ -314,7 +314,7 @@ def test_who_hands_over_to_another_store_does_not_do_so_for_this_one(tracked):
         assert database.execute("select key, step, value from metrics").fetchall() == [("loss", 1, 0.5)]
 
 
-def test_a_story_cut_off_in_the_middle_of_a_line_is_told_as_far_as_it_goes(store):
+def test_an_event_log_cut_within_a_line_is_delivered_up_to_that_line(store):
     graph = Graph(load())
     training = tell(graph, metrics={1: 0.5, 2: 0.4}, end=None)
     path = training.folder / EVENTS
@@ -326,7 +326,7 @@ def test_a_story_cut_off_in_the_middle_of_a_line_is_told_as_far_as_it_goes(store
     assert history(store, stored(store)[0]) == [(1, 0.5), (2, 0.4)]
 
 
-def test_a_store_that_is_away_is_said_loudly_and_delivered_to_later(tracked):
+def test_an_unreachable_store_is_reported_and_delivered_to_later(tracked):
     tell(Graph(load()), metrics={1: 0.5})
     away = "sqlite:////proc/nowhere/mlflow.db"
     done = command(
@@ -389,7 +389,7 @@ def test_a_measurement_names_its_place_in_each_table_and_each_table_has_a_view_o
     assert {"metrics.`psnr`", "metrics.`map`", "tags.`dong2016/table6`"} <= set(state["selectedColumns"])
 
 
-def test_a_database_that_is_away_is_found_away_at_once(workplace, monkeypatch):
+def test_an_unreachable_database_is_detected_at_once(workplace, monkeypatch):
     from sqlalchemy.exc import OperationalError
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://reader:hunter2@127.0.0.1:{free_port()}/runs")
@@ -399,7 +399,7 @@ def test_a_database_that_is_away_is_found_away_at_once(workplace, monkeypatch):
     assert time.monotonic() - began < 20
 
 
-def test_two_processes_at_one_run_take_turns_also_where_the_first_is_killed(workplace):
+def test_two_processes_take_turns_at_a_run_also_after_a_kill(workplace):
     path = workplace / "results" / EVENTS
     code = (
         "import sys; from pathlib import Path; from pipeline.tracking.events import Events; "

@@ -127,7 +127,7 @@ def results_of(seed: int) -> tuple[dict, dict, list]:
 
 @pytest.fixture
 def seeds_alone(workplace):
-    """What three seeds with dropout end in, each trained alone; their files are removed again."""
+    """The results of three seeds with dropout, trained alone; their files are removed."""
     set_params(
         workplace,
         engine__checkpoint_seconds=0,
@@ -188,7 +188,7 @@ def test_a_seed_that_fails_leaves_the_others_running():
     assert ended == [5, 9]
 
 
-def test_who_holds_the_images_changes_no_weight(workplace):
+def test_the_place_of_the_images_changes_no_weight(workplace):
     shard(Graph(load()).shards("cifar10"))
     training, found = Graph(load()).training("pretrain", "cifar10-pixel", 0), {}
     for images in ("host", "device"):
@@ -207,7 +207,7 @@ def test_training_restores_better_than_no_training(ready):
     assert losses[-1] < losses[0]
 
 
-def test_a_finetune_begins_with_the_encoder_of_its_start_and_a_head_of_its_own(workplace):
+def test_a_finetuning_starts_with_the_pretrained_encoder_and_a_new_head(workplace):
     graph = Graph(load())
     for name in ("imagenet", "voc2007"):
         shard(graph.shards(name))
@@ -221,7 +221,7 @@ def test_a_finetune_begins_with_the_encoder_of_its_start_and_a_head_of_its_own(w
     assert not same(other.head.state_dict(), model.head.state_dict())
 
 
-def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_learn(workplace):
+def test_a_frozen_part_and_its_batch_statistics_stay_bit_equal(workplace):
     set_params(workplace, **{"finetune__cifar10-ours__freeze": ["encoder"]})
     graph = Graph(load())
     shard(graph.shards("cifar10"))
@@ -241,7 +241,7 @@ def test_a_frozen_part_stays_bit_equal_with_its_batch_statistics_and_the_others_
 
 
 @compiled
-def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
+def test_a_compiled_network_trains_equally_up_to_rounding(workplace):
     """A network with dropout, so that wrong draws differ by more than rounding."""
     set_params(workplace, engine__compile="always", scales__smoke__epochs=both(1))
     params = load()
@@ -279,7 +279,7 @@ def test_a_compiled_network_learns_the_same_but_for_rounding(workplace):
     assert len(set(plain)) == 3
 
 
-def test_what_is_compiled_follows_from_the_hardware_and_the_length_of_the_run():
+def test_auto_compiles_by_hardware_and_length_of_the_run():
     params, cpu, gpu = load(), torch.device("cpu"), torch.device("cuda")
     called, in_parts = params.pretrain["cifar10-pixel"], params.finetune["mnist-100-swwae-dropout"]
 
@@ -369,7 +369,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
         )
 
 
-def test_missing_data_and_missing_weights_say_what_makes_them(workplace):
+def test_missing_data_and_weights_name_the_command_that_makes_them(workplace):
     done = command(sys.executable, "-m", "pipeline.pretrain", FULL, folder=workplace, check=False)
     assert done.returncode == 1
     assert "manifest.json is missing; make it: python -m pipeline.shard " in done.stderr
@@ -379,7 +379,7 @@ def test_missing_data_and_missing_weights_say_what_makes_them(workplace):
     assert "weights.pt is missing" in done.stderr
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_half_written(workplace, ready):
+def test_a_full_disk_is_reported_and_leaves_no_partial_files(workplace, ready):
     """A file size limit simulates a full disk: the write fails in its middle."""
     limited = (
         "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -422,7 +422,7 @@ def test_an_optimiser_takes_its_options(name, options, first):
 
 
 @pytest.mark.parametrize(("name", "options"), [("adam", Adam(lr=0.01)), ("sgd", Sgd(lr=0.01, momentum=0.9))])
-def test_an_optimiser_that_is_restored_goes_on_as_it_was(name, options):
+def test_a_restored_optimiser_continues_unchanged(name, options):
     weights = []
     for stop in (False, True):
         model, x, y = problem()
@@ -440,7 +440,7 @@ def test_an_optimiser_that_is_restored_goes_on_as_it_was(name, options):
 
 
 def test_equal_weights_are_equal_files(tmp_path):
-    """So that checksums, and DVC by them, see a change only where a number changed."""
+    """Checksums, and so DVC, see a change only where a number changed."""
     one, other, another = (tmp_path / name for name in ("one.pt", "other.pt", "another.pt"))
     for path, value in ((one, 1.0), (other, 1.0), (another, 2.0)):
         save_tensors(path, {"parts": {"encoder": {"weight": torch.full((3,), value)}}, "identity": "run"})

@@ -37,7 +37,7 @@ def moved(before, after):
     return {name for name in before if before[name] != after[name]}
 
 
-def test_a_changed_value_moves_its_run_and_what_follows_and_nothing_else(params):
+def test_a_changed_value_moves_its_run_and_its_descendants_alone(params):
     assert moved(keys(params), keys(changed(params, "pretrain", FULL, init="he"))) == {
         "pretrain",
         "finetune",
@@ -54,7 +54,7 @@ def test_a_value_changed_back_finds_the_old_key(params):
     assert keys(changed(there, "pretrain", FULL, init="gaussian")) == keys(params)
 
 
-def test_what_cannot_change_a_result_is_in_no_key(params):
+def test_settings_that_change_no_result_are_in_no_key(params):
     engine = dataclasses.replace(params.engine, threads=2, log_seconds=1.0, checkpoint_seconds=5.0)
     assert keys(dataclasses.replace(params, engine=engine, mirror="/somewhere")) == keys(params)
     assert keys(changed(params, "pretrain", FULL, repeats=5)) == keys(params)
