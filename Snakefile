@@ -45,7 +45,7 @@ def inputs_of(output):
 
 def shown_by(w):
     """The measurements behind a rendering; if it is stale, a newer file as well."""
-    rendering = RENDERINGS[f"results/{w.shown}"]
+    rendering = RENDERINGS[f"results/{w.rendering}"]
     inputs = [ancient(str(each.metrics)) for each in rendering.measurements(graph)]
     stale = rendering.files[0].exists() and rendering.stale(graph)
     return [*inputs, NEWER.name] if stale else inputs
@@ -147,11 +147,11 @@ for kind, facts in KINDS.items():
         input:
             shown_by,
         output:
-            [f"results/{{shown}}{ending}" for ending in facts.endings],
+            [f"results/{{rendering}}{ending}" for ending in facts.endings],
         log:
-            f"results/logs/{kind}/{{shown}}.log",
+            f"results/logs/{kind}/{{rendering}}.log",
         wildcard_constraints:
-            shown="|".join(
+            rendering="|".join(
                 path.removeprefix("results/")
                 for path, each in RENDERINGS.items()
                 if each.kind == kind
@@ -159,7 +159,7 @@ for kind, facts in KINDS.items():
             or "none",
         params:
             kind=kind,
-            name=lambda w: RENDERINGS[f"results/{w.shown}"].name,
+            name=lambda w: RENDERINGS[f"results/{w.rendering}"].name,
             scale=settings.scale,
             into="|& tee" if kind == "table" else "&>",
         shell:

@@ -12,7 +12,7 @@ STAGES = {
     "pictures": "a data set's images as files, a folder a class",
     "pretrain": "features from images without labels",
     "finetune": "a task from labels, beginning with a pre-training's weights",
-    "balance": "loss weights of decoding pathways, balanced on training images",
+    "loss_weights": "loss weights of decoding pathways, balanced on training images",
     "search": "values of a setting that a paper does not give, compared on held-out training images",
     "evaluate": "metrics of a trained run; the only stage that opens test splits",
     "table": "the paper's numbers and ours, side by side",

@@ -53,7 +53,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
         content = {
             "identity": measurement.identity,
             "protocol": measurement.protocol,
-            "dataset": measurement.shards.shown,
+            "dataset": measurement.shards.displayed_name,
             "split": manifest.split,
             "images": len(indices),
             "data_sha256": manifest.sha256,

@@ -76,7 +76,8 @@ class Planned(logging.Handler):
     def emit(self, record: Any) -> None:
         if getattr(record, "event", None) == LogEvent.JOB_INFO and record.shellcmd:  # a target has no command
             of = record.wildcards
-            name = self.renderings[f"results/{of['shown']}"].name if "shown" in of else of.get("name", "")
+            rendering = self.renderings.get(f"results/{of.get('rendering')}")
+            name = rendering.name if rendering else of.get("name", "")
             self.jobs.append(Job(record.rule_name.split("_")[0], name, int(of.get("seed", 0))))
 
 
@@ -176,7 +177,7 @@ def on(job: Job, rate: float) -> float:
     return max(job.steps * LAUNCH, job.flops / (PART * rate * 1e12)) if job.flops else 0.0
 
 
-def shown(planned: dict[str, Any]) -> str:
+def text(planned: dict[str, Any]) -> str:
     """Format a plan as a table, followed by time, disk and data to get."""
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in planned["jobs"]:
@@ -234,7 +235,7 @@ def main() -> None:
     def act() -> None:
         result = plan(arguments.target, arguments.scale, arguments.cores)
         print(
-            json.dumps(result, indent=1) if arguments.json else shown(result),
+            json.dumps(result, indent=1) if arguments.json else text(result),
             end="\n" if arguments.json else "",
         )
 

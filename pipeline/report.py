@@ -25,15 +25,15 @@ REPORT = RESULTS / "report.html"
 def report(params: Params) -> None:
     """Write results/report.html: one file that loads nothing from elsewhere."""
     shelf = Shelf(params)
-    shown = {name: (facts, shelf.parts(name, facts)) for name, facts in papers.papers().items()}
+    sections = {name: (facts, shelf.parts(name, facts)) for name, facts in papers.papers().items()}
     suite = papers.in_order(params)
-    shown = {
-        name: shown[name]
-        for name in sorted(shown, key=lambda name: (*worth(shown[name][1]), suite.index(name)))
+    sections = {
+        name: sections[name]
+        for name in sorted(sections, key=lambda name: (*worth(sections[name][1]), suite.index(name)))
     }
-    answers = {name: answers_of(parts) for name, (_, parts) in shown.items()}
+    answers = {name: answers_of(parts) for name, (_, parts) in sections.items()}
     values = {
-        "papers": shown,
+        "papers": sections,
         "tally": {
             name: {outcome: sum(each.outcome == outcome for each in every) for outcome in OUTCOMES}
             for name, every in answers.items()
@@ -44,9 +44,9 @@ def report(params: Params) -> None:
             ]
             for outcome in OUTCOMES
         },
-        "counts": {name: counts(parts) for name, (_, parts) in shown.items()},
-        "best": best_table(shown),
-        "runs": shelf.runs.shown(),
+        "counts": {name: counts(parts) for name, (_, parts) in sections.items()},
+        "best": best_table(sections),
+        "runs": shelf.runs.listed(),
         "marks": MARKS.values(),
         "capped": [name for name in params.scales if not shelf.evidence.whole(name)],
         "procedural": [name for name, scale in params.scales.items() if scale.procedural],
@@ -65,11 +65,11 @@ def answers_of(parts: list[Part]) -> list[Answer]:
     return [answer for part in parts if part.kind == "claims" for answer in part.body["answers"]]
 
 
-def best_table(shown: dict[str, tuple[papers.Paper, list[Part]]]) -> tuple[str, Part] | None:
+def best_table(sections: dict[str, tuple[papers.Paper, list[Part]]]) -> tuple[str, Part] | None:
     """The table on real images with the most numbers."""
     tables = [
         (name, part)
-        for name, (_, parts) in shown.items()
+        for name, (_, parts) in sections.items()
         for part in parts
         if part.kind == "table" and part.body["panels"] and part.level in ("paper", "real")
     ]

@@ -114,7 +114,7 @@ def keep(path: Path, lines: list[dict[str, Any]]) -> None:
     write_lines(path, COLUMNS, newest.values())
 
 
-def shown(lines: list[dict[str, Any]]) -> str:
+def table(lines: list[dict[str, Any]]) -> str:
     """Format as a table: one row per value, one column per seed."""
     seeds = sorted({line["seed"] for line in lines})
     rows = []
@@ -126,7 +126,7 @@ def shown(lines: list[dict[str, Any]]) -> str:
 
 
 def search(params: Params, label: str, setting: str, values: list[str], *, seeds: int, holdout: int) -> str:
-    return shown(trials(params, label, setting, values, seeds=seeds, holdout=holdout))
+    return table(trials(params, label, setting, values, seeds=seeds, holdout=holdout))
 
 
 def tune(params: Params, label: str, *, seeds: int | None, holdout: int) -> str:
@@ -141,7 +141,7 @@ def tune(params: Params, label: str, *, seeds: int | None, holdout: int) -> str:
         values = [yaml.safe_dump(value).splitlines()[0] for value in listed]
         count = seeds or (len(trained) if folds else 1)
         lines = trials(params, label, setting, values, seeds=count, holdout=holdout)
-        said.append(shown(lines))
+        said.append(table(lines))
         document = plain(params.runs(stage)[name])
         if folds:
             taken[setting] = [best([line for line in lines if line["seed"] == seed]) for seed in range(count)]

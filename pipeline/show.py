@@ -127,9 +127,9 @@ def _rows(entry: Entry, section: str, name: str) -> list[tuple[str, str, str]]:
     rows = []
     for path in sorted({**asked, **written, **made}, key=lambda path: order.index(path[0])):
         value = asked.get(path, written.get(path))
-        shown = _shown(value)
+        text = _text(value)
         if entry.made is not None and path[0] not in ("search", "tuned"):  # no part of a single training
-            shown += f" -> {_shown(made.get(path, None if path in asked else value))}"
+            text += f" -> {_text(made.get(path, None if path in asked else value))}"
         dotted = ".".join(path)
         key = next((key for key in (dotted, *reversed(outer(dotted))) if key in owners), path[0])
         owner = owners.get(key, (section, name))
@@ -137,7 +137,7 @@ def _rows(entry: Entry, section: str, name: str) -> list[tuple[str, str, str]]:
         where = f"{PARAMS}:{_line(numbers, (*owner, key), within)}"
         if owner != (section, name):
             where += f" ({owner[1] if owner[0] == TEMPLATES else '.'.join(owner)})"
-        rows.append((dotted, shown, where))
+        rows.append((dotted, text, where))
     return rows
 
 
@@ -150,9 +150,9 @@ def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
     return {inner: leaf for name in value for inner, leaf in _leaves(value[name], (*path, name)).items()}
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -29,7 +29,7 @@ def shard(shards: Shards) -> None:
         classes = classes or tuple(split.classes)
     manifest = {
         "dataset": shards.name,
-        "shown": shards.shown,
+        "shown": shards.displayed_name,
         "key": shards.key,
         "labels": source.labels,
         "channels": source.channels,

@@ -108,9 +108,9 @@ class Drawn:
             self._paint(image, first, y, x, radius, rng)
             return Sample(self._pixels(image), None if self.split == "unlabelled" else first)
         others = rng.permutation(self.drawn)[: rng.integers(3)]
-        shown = list(dict.fromkeys([first, *map(int, others)]))
+        classes = list(dict.fromkeys([first, *map(int, others)]))
         mask, objects = np.zeros((self.side, self.side), np.uint8), []
-        for k, quarter in zip(shown, rng.permutation(4), strict=False):
+        for k, quarter in zip(classes, rng.permutation(4), strict=False):
             y, x = 0.27 + 0.46 * np.array(divmod(quarter, 2)) + rng.uniform(-0.05, 0.05, 2)
             inside = self._paint(image, k, y, x, rng.uniform(0.2, 0.3), rng)
             mask[inside > 0.05] = VOID
@@ -118,7 +118,7 @@ class Drawn:
             objects.append((k, *self._box(inside)))
         if self.source.labels == "mask":
             return Sample(self._pixels(image), None, mask)
-        return Sample(self._pixels(image), sorted(shown), objects=objects)
+        return Sample(self._pixels(image), sorted(classes), objects=objects)
 
     def _box(self, covered: np.ndarray) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of the mostly covered pixels, as fractions of the image's sides."""

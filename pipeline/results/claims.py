@@ -165,7 +165,7 @@ def line(
         "difference": number(shown.made(pairs=False).difference),
         "n": str(repeats(graph, claim)),
         "scale": graph.params.scale,
-        "dataset": " ".join(sorted({each.shards.shown for each in measured})),
+        "dataset": " ".join(sorted({each.shards.displayed_name for each in measured})),
         "runs": names(measured),
     }
 

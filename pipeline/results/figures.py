@@ -52,7 +52,7 @@ def caption_of(graph: Graph, paper: str, key: str, printed: Figure) -> str:
     if printed.networks:
         return f"{head}Ours: as built at scale {graph.params.scale}; numbers are channels, and sides of maps."
     measurements = [graph.measurement(label, 0) for label in printed.labels()]
-    data = ", ".join(sorted({measurement.shards.shown for measurement in measurements}))
+    data = ", ".join(sorted({measurement.shards.displayed_name for measurement in measurements}))
     seeds = sorted({graph.pipelines(label) for label in printed.labels()})
     repeats = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     bands = ", bands one standard deviation" if printed.draw.name in BANDED else ""

@@ -70,7 +70,7 @@ def measured(works: Iterable[Measurement], read: Read = from_files) -> "pd.DataF
     for work in {work.identity: work for work in works}.values():
         training, result = work.training, read(work)
         who = (work.name, training.stage, training.name, work.protocol, training.seed, training.pipeline)
-        what = (training.scale, work.shards.shown, work.key, result["commit"])
+        what = (training.scale, work.shards.displayed_name, work.key, result["commit"])
         lines += [(*who, *what, metric, value) for metric, value in result["metrics"].items()]
     return pd.DataFrame(lines, columns=COLUMNS)
 

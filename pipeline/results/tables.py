@@ -89,7 +89,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame")
         "n": str(len(values)),
         "draws": str(len(graph.measurements(cell.labels()[0]))),
         "delta": number(mean - cell.paper) if cell.paper is not None else "",
-        "dataset": first.shards.shown,
+        "dataset": first.shards.displayed_name,
         "capped": graph.capped(first.training),
         "state": "measured"
         if cell.state is None and (first.shards.procedural or first.shards.name == asked)
@@ -121,7 +121,7 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]], 
     printed = any(cell.paper is not None for _, _, cell in layout.cells())
     head = ["", *(f"{column} ({unit})" for column, unit in layout.columns.items())]
     body = [
-        [row, *(shown(cells.get((row, column)), row_cells.get(column), printed) for column in layout.columns)]
+        [row, *(cell_text(cells.get((row, name)), row_cells.get(name), printed) for name in layout.columns)]
         for row, row_cells in layout.rows.items()
     ]
     made = {(line["scale"], line["dataset"]) for line in lines if line.get("runs")}
@@ -137,7 +137,7 @@ def in_layout(paper: str, key: str, layout: Table, lines: list[dict[str, str]], 
     )
 
 
-def shown(cell: dict[str, str] | None, layout: Cell | None, printed: bool) -> str:
+def cell_text(cell: dict[str, str] | None, layout: Cell | None, printed: bool) -> str:
     """The paper's number and ours; ours alone if the paper prints no number in this table."""
     if cell is None or layout is None:
         return ""

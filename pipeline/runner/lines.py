@@ -28,7 +28,7 @@ class JobLines(DefaultFormatter):
 
     def format_job_info(self, msg: dict[str, Any]) -> str:
         what = " ".join(
-            str(each) for name, each in msg["wildcards"].items() if name in ("name", "seed", "shown")
+            str(each) for name, each in msg["wildcards"].items() if name in ("name", "seed", "rendering")
         )
         rule, log = msg["rule_name"].removesuffix("_run"), " ".join(msg["log"])
         return " ".join(f"{self.done} of {self.total} done; {rule} {what} ({log})".split())

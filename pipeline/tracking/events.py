@@ -109,7 +109,7 @@ def tracked(
             "scale": training.scale,
             "key": work.key,
             "commit": commit,
-            "dataset": work.shards.shown,
+            "dataset": work.shards.displayed_name,
             "data_sha256": manifest.sha256,
             **used_by(label),
             **(places(label) if isinstance(work, Measurement) else {}),

@@ -13,8 +13,7 @@ from typing import Any
 from pipeline.config.runs import STAGES
 from pipeline.system.files import RESULTS, write_whole
 from pipeline.tracking.delivered import EXPERIMENT, SQLITE, Delivered, State, event_logs, is_file
-from pipeline.tracking.events import EVENTS, lines_of
-from pipeline.tracking.shown import (
+from pipeline.tracking.descriptions import (
     NOTE,
     PARENT,
     PICTURES,
@@ -25,6 +24,7 @@ from pipeline.tracking.shown import (
     view_of_scale,
     views,
 )
+from pipeline.tracking.events import EVENTS, lines_of
 
 STORE = "sqlite:///mlflow.db"
 ARTIFACTS = "mlruns"  # of a store that is a file, beside it

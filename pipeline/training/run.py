@@ -209,7 +209,7 @@ def describe(training: Training, manifest: Manifest) -> dict[str, Any]:
         "seed": training.seed,
         "scale": training.scale,
         "key": training.key,
-        "dataset": training.shards.shown,
+        "dataset": training.shards.displayed_name,
         "data_sha256": manifest.sha256,
         "start": training.start.identity if training.start else None,
     }

@@ -52,7 +52,7 @@ class Shards:
         return [self.fetched] if self.fetched else []
 
     @property
-    def shown(self) -> str:
+    def displayed_name(self) -> str:
         """The data's name in tables."""
         return "procedural" if self.procedural else self.name
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import set_params
 
-from pipeline.balance import balance
 from pipeline.config.reading import load
 from pipeline.config.runs import Augment
 from pipeline.config.typed import Choice
@@ -20,6 +19,7 @@ from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.datasets.pixels import resized
 from pipeline.evaluate import evaluate
+from pipeline.loss_weights import loss_weights
 from pipeline.models import classifiers, zhang
 from pipeline.models.layers import Combinator, initialise
 from pipeline.objectives import OBJECTIVES
@@ -116,13 +116,13 @@ def test_balanced_losses_are_as_great_as_the_images(ready):
 def test_the_command_prints_the_weights_that_the_training_takes(ready, capsys):
     for name in ("vgg", "vgg-sae-layerwise"):
         train(Graph(load()), "pretrain", name, 0)
-    balance(Graph(load()), "pretrain.vgg-sae-layerwise", 0)
+    loss_weights(Graph(load()), "pretrain.vgg-sae-layerwise", 0)
     printed = capsys.readouterr().out
     record = Graph(load()).training("pretrain", "vgg-sae-layerwise", 0).record
     taken = json.loads(record.read_text())["loss_weights"]
     assert printed == f"weights: [{', '.join(f'{each:.3e}' for each in taken)}]  # norm: mean\n"
     with pytest.raises(ValueError, match="has the objective 'classify'"):
-        balance(Graph(load()), "pretrain.vgg", 0)
+        loss_weights(Graph(load()), "pretrain.vgg", 0)
 
 
 def test_losses_are_balanced_as_the_frozen_head_makes_them_without_dropout(ready):

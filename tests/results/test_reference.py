@@ -136,7 +136,7 @@ def finished(graph, paper):
         names = ("error", "accuracy", "psnr", "trivial", "localisation", "magnitude")
         metrics = dict.fromkeys(names, 5.0 + number)
         told = {
-            "commit": "0123456789ab", "dataset": each.shards.shown, "data_sha256": "0" * 64, "seconds": 1.0,
+            "commit": "0123456789ab", "dataset": each.shards.displayed_name, "data_sha256": "0" * 64, "seconds": 1.0,
             "epoch_losses": [2.0, 1.0], "start": None,
             "machine": {"device": "a CPU", "torch": "2", "python": "3", "system": "Linux"},
         }  # fmt: skip

@@ -16,7 +16,7 @@ from pipeline.keep import keep
 from pipeline.papers import Cell
 from pipeline.report import REPORT, report
 from pipeline.results.claims import COLUMNS, measured_by
-from pipeline.results.page.cells import agreement, decimals, shown
+from pipeline.results.page.cells import agreement, decimals, displayed
 from pipeline.results.page.parts import Shelf
 from pipeline.results.page.plots import around, dot, of_differences
 from pipeline.results.page.runs import Link, Runs, curve, duration
@@ -55,7 +55,7 @@ def test_a_column_has_as_many_digits_as_the_paper_prints():
         "delta": "-0.044",
         **{k: FULL[k] for k in ("n", "dataset", "state")},
     }
-    found = shown(cells[1], {**line, "paper": "23.5"}, decimals=decimals(cells), whole=True)
+    found = displayed(cells[1], {**line, "paper": "23.5"}, decimals=decimals(cells), whole=True)
     assert (found.paper, found.ours, found.spread, found.delta) == ("23.50", "23.46", "0.12", "−0.04")
     assert decimals([Cell(paper=80.0, of="a.b.c", metric="psnr")]) == 0
     assert decimals([Cell(of="a.b.c", metric="psnr")]) == 2

@@ -48,7 +48,7 @@ def test_a_plan_says_how_much_memory_trainings_took_here(workplace):
         write_json(record, {} if peaks is None else {"peak_memory": peaks})
     peaks = plan.recorded_memory("paper")
     assert peaks == {"host": 2 * 10**9, "gpu": 3 * 10**9}
-    said = plan.shown({**PLANNED, "peak_memory": peaks})
+    said = plan.text({**PLANNED, "peak_memory": peaks})
     assert "took at most 2 GB of host memory, 3 GB of gpu memory" in said
 
 
@@ -88,7 +88,7 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     assert longest(jobs) > by_label["finetune voc2007-imagenet-full 0"].seconds + training.seconds
     assert planned["data"] == []
     assert json.loads(json.dumps(planned)) == planned
-    said = plan.shown(planned)
+    said = plan.text(planned)
     assert "| evaluate finetune.voc2007-imagenet-full.crops10" in said
     assert "To download: nothing." in said
 
@@ -110,13 +110,13 @@ def test_claims_that_the_repeats_cannot_decide_are_named_before_anything_is_spen
     assert found == {"masci2011": ["mnist-1k", "mnist-1k-steadier", "mnist-1k-moved", "more-on-cifar10-1k"]}
     for scale in ("reduced", "paper"):
         assert plan.undecidable(Graph(load(scale=scale)), left) == {}
-    said = plan.shown(PLANNED | {"undecidable": found})
+    said = plan.text(PLANNED | {"undecidable": found})
     assert (
         "UNDECIDABLE, masci2011: mnist-1k, mnist-1k-steadier, mnist-1k-moved, more-on-cifar10-1k: one seed a run "
         "at scale paper decides nothing; raise 'repeats' in params.yaml\n" in said
     )
     every = {"masci2011": list(papers.papers()["masci2011"].claims)}
-    assert "UNDECIDABLE, masci2011: all claims: one seed" in plan.shown(PLANNED | {"undecidable": every})
+    assert "UNDECIDABLE, masci2011: all claims: one seed" in plan.text(PLANNED | {"undecidable": every})
 
 
 @pytest.mark.parametrize("protocol", ["dogs", "restore-dogs"])
@@ -145,7 +145,7 @@ def test_files_to_fetch_by_hand_are_separate_from_downloads(workplace, tmp_path)
         "t10k-labels-idx1-ubyte.gz",
     ]
     assert [each["file"] for each in needed if not each["from"]] == list(SOURCES["imagenet"].files)
-    said = plan.shown(PLANNED | {"data": needed})
+    said = plan.text(PLANNED | {"data": needed})
     assert (
         "MISSING, imagenet: ILSVRC2012_img_train.tar, 148 GB: get it, and put it into the folder that params.yaml names under 'mirror:', or into data/raw/imagenet"
         in said

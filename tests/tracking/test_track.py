@@ -18,8 +18,8 @@ from pipeline.system.locks import hold
 from pipeline.tracking import events, system_metrics
 from pipeline.tracking.delivered import Delivered, file_of
 from pipeline.tracking.delivery import waits
+from pipeline.tracking.descriptions import NOTE, PARENT, views
 from pipeline.tracking.events import EVENTS, Events
-from pipeline.tracking.shown import NOTE, PARENT, views
 from pipeline.tracking.store import STORE, Store, connect, masked, uri
 from pipeline.work.graph import Graph
 

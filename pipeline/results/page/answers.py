@@ -1,4 +1,4 @@
-"""What became of each claim: its verdict by the best evidence there is, on one axis for each metric."""
+"""Verdicts of claims by the best available evidence, and their dot plots: one axis a metric."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pipeline.results.page.runs import Link
 
 NAMES = {"psnr": "PSNR", "map": "mAP", "mean_iou": "mean IoU"}
 UNITS = {"psnr": "dB", "psnr_trend": "dB", "early_loss": "nats", "accuracy_trend": "%", "occlusion_gap": ""}
-# of claims that were tried on real images, and then of the rest
+# order of verdicts: claims tried on real images first
 OUTCOMES = ("holds", "fails", "open", "drawn", "untried")
 
 
@@ -19,7 +19,7 @@ class Answer:
     says: str
     where: str
     metric: str
-    level: str = "none"  # of its scale, as of a part
+    level: str = "none"  # worth of its scale, as in Part
     scale: str = ""
     verdict: str = ""
     n: str = ""
@@ -29,7 +29,7 @@ class Answer:
     compared: str = ""
     values: dict[str, float] = field(default_factory=dict)  # difference, low, high
     dot: Dot | None = None
-    behind: str = ""  # what smaller scales say
+    behind: str = ""  # verdicts at smaller scales
     links: list[Link] = field(default_factory=list)
 
     @property
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(kw_only=True)
 class Group:
-    """Answers that share a metric, so an axis."""
+    """Answers on one axis, since they share a metric."""
 
     title: str
     axis: Axis | None
@@ -64,7 +64,7 @@ def answer(claim: Claim, line: dict[str, str] | None, *, level: str) -> Answer:
 
 
 def groups(answers: Iterable[Answer]) -> list[Group]:
-    """One group a metric; the dots of a group are on one axis."""
+    """Group answers by metric; a group's dots share an axis."""
     by_metric: dict[str, list[Answer]] = {}
     for each in answers:
         by_metric.setdefault(each.metric, []).append(each)
@@ -87,7 +87,7 @@ def metric_of(claim: Claim) -> str:
 
 @cache
 def units() -> dict[str, str]:
-    """The units that the papers' tables and figures give to metrics."""
+    """Map metrics to their units in the papers' tables and figures."""
     found = dict(UNITS)
     for facts in papers().values():
         for layout in facts.tables.values():

@@ -1,4 +1,4 @@
-"""A cell as the page shows it: the paper's number, ours, and how both agree."""
+"""Table cells on the page: the paper's number, ours, and whether they agree."""
 
 from dataclasses import dataclass, field
 
@@ -6,12 +6,12 @@ from pipeline.papers import Cell
 from pipeline.results import statistics
 from pipeline.results.page.runs import Link
 
-NEAR = 0.02  # of the paper's number
+NEAR = 0.02  # relative to the paper's number
 
 
 @dataclass(frozen=True)
 class Mark:
-    name: str  # the class of its style
+    name: str  # CSS class
     symbol: str
     says: str
 
@@ -36,7 +36,7 @@ MARKS = {
 
 
 @dataclass(kw_only=True)
-class Shown:
+class Displayed:
     """A cell of a table."""
 
     paper: str
@@ -44,23 +44,23 @@ class Shown:
     spread: str = ""
     n: str = ""
     delta: str = ""
-    note: str = ""  # cited, withdrawn, or the data that stand in
+    note: str = ""  # cited, withdrawn, or the substitute data set
     mark: Mark | None = None
     scale: str = ""
-    line: dict[str, str] | None = None  # of the CSV file
-    # its runs; of a difference, those that are taken away, too
+    line: dict[str, str] | None = None  # its CSV line
+    # runs behind it; for a difference, those on both sides
     links: list[Link] = field(default_factory=list)
 
 
-def shown(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: bool) -> Shown:
+def displayed(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: bool) -> Displayed:
     paper = "" if cell.paper is None else f"{cell.paper:.{decimals}f}"
     if cell.spread is not None:
         paper += f" ± {cell.spread:g}"
     if cell.of is None:
-        return Shown(paper=paper, note=cell.state or "")
+        return Displayed(paper=paper, note=cell.state or "")
     if line is None or not line["mean"]:
-        return Shown(paper=paper, mark=MARKS["missing"])
-    return Shown(
+        return Displayed(paper=paper, mark=MARKS["missing"])
+    return Displayed(
         paper=paper,
         ours=f"{float(line['mean']):.{decimals}f}",
         spread=f"{float(line['sd']):.{decimals}f}" if line["sd"] else "",
@@ -72,7 +72,7 @@ def shown(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: bool
 
 
 def agreement(line: dict[str, str], *, whole: bool) -> str:
-    """Compared is only what was done in full, on the paper's own data."""
+    """Compare with the paper only if nothing was capped and the data are the paper's."""
     if line["dataset"] == "procedural":
         return "drawn"
     if not whole:
@@ -90,6 +90,6 @@ def agreement(line: dict[str, str], *, whole: bool) -> str:
 
 
 def decimals(cells: list[Cell]) -> int:
-    """Of a column, as the paper prints it; YAML keeps no closing zeros."""
+    """Decimals of a column as printed; YAML drops trailing zeros."""
     printed = [str(each.paper).partition(".")[2] for each in cells if each.paper is not None]
     return max((len(each.rstrip("0")) for each in printed), default=0) or (0 if printed else 2)

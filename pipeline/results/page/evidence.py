@@ -1,4 +1,4 @@
-"""What there is of a table or of claims at each scale, best evidence first."""
+"""Versions of a table or of claims, one a scale, best evidence first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from pipeline.work.identity import Measurement, Training
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A table or claims at one scale."""
+    """A table, or claims, at one scale."""
 
     scale: str
     lines: Lines
     state: str  # made; kept: elsewhere; partial: runs are missing; outdated: params.yaml has other values
-    file: Path | None = None  # none: from records alone
+    file: Path | None = None  # None: computed from records
 
     @property
     def data(self) -> str:
@@ -32,7 +32,7 @@ class Version:
 
 
 class Evidence:
-    """Reads each version: the file made here, a kept one, else the records of the runs that are done."""
+    """Read versions: from the file made here, else a kept one, else records of finished runs."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -46,28 +46,28 @@ class Evidence:
         return self.graphs[scale]
 
     def whole(self, scale: str) -> bool:
-        """Whether nothing is capped there."""
+        """Whether the scale caps nothing."""
         return self.params.scales.get(scale) == Scale()
 
     def drawn(self, scale: str) -> bool:
-        """Whether its pictures are drawn."""
+        """Whether the scale uses procedural pictures."""
         return scale in self.params.scales and self.params.scales[scale].procedural
 
     def level(self, scale: str) -> str:
-        """What a scale's numbers are worth: paper (nothing capped), real images, drawn pictures, none."""
+        """Rank of a scale's evidence: paper (nothing capped), real images, drawn pictures, none."""
         if not scale:
             return "none"
         return "paper" if self.whole(scale) else "drawn" if self.drawn(scale) else "real"
 
     @cached_property
     def scales(self) -> list[str]:
-        """The paper's own first, drawn pictures last."""
+        """Sort key: scale paper first, drawn pictures last."""
         larger_first = reversed(self.params.scales)
         return sorted(larger_first, key=self.drawn)
 
     @cached_property
     def recorded(self) -> set[str]:
-        """The scales that have any measurement."""
+        """Scales with any measurement."""
         own = RESULTS.glob("runs/*/evaluate")
         copies = KEPT.glob("*/*/runs/evaluate")
         return {file.parent.name for file in own} | {file.parents[2].name for file in copies}
@@ -96,13 +96,13 @@ class Evidence:
 
     def _settled(self, rendering: Rendering, scale: str, lines: Lines, file: Path, *, state: str) -> Version:
         graph = self.graph_of(scale)
-        partly = state == "kept" and rendering.kind == "claims"  # kept as far as they are tried
+        partly = state == "kept" and rendering.kind == "claims"  # claims are kept as far as they were tried
         if graph is None or rendering.stale(graph, lines, partly=partly):
             state = "outdated"
         return Version(scale=scale, lines=lines, state=state, file=file)
 
     def _partial(self, rendering: Rendering, scale: str) -> Lines:
-        """The cells of a table that some pipelines of every run behind them answer."""
+        """Compute the cells whose runs all have at least one finished pipeline."""
         graph = self.graph_of(scale)
         if rendering.kind != "table" or graph is None or scale not in self.recorded:
             return []

@@ -1,4 +1,4 @@
-"""What a paper consists of on the page: tables, networks, figures, claims, each as far as it was made."""
+"""Parts of a paper on the page: tables, networks, figures and claims, as far as they were made."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.results import statistics
 from pipeline.results.claims import NAME
 from pipeline.results.page import pictures
 from pipeline.results.page.answers import answer, groups
-from pipeline.results.page.cells import Shown, decimals, shown
+from pipeline.results.page.cells import Displayed, decimals, displayed
 from pipeline.results.page.evidence import Evidence, Version
 from pipeline.results.page.plots import Panel, around, dot
 from pipeline.results.page.runs import Link, Runs
@@ -24,13 +24,13 @@ PLOTS = (
     "layers",
     "networks",
     "responses",
-)  # figures of lines, which a dark page inverts
-Rows = dict[str, list[Shown | None]]
+)  # line drawings, inverted in dark mode
+Rows = dict[str, list[Displayed | None]]
 
 
 @dataclass(kw_only=True)
 class Part:
-    """A table, a figure, …, of one paper."""
+    """A table, figure, architecture or the claims of a paper."""
 
     kind: str
     anchor: str
@@ -38,15 +38,13 @@ class Part:
     title: str
     command: str
     note: str = ""
-    state: str = (
-        "missing"  # made; kept: elsewhere; partial; outdated: of other values than params.yaml has now
-    )
-    level: str = "none"  # what it is worth: paper, real, drawn
+    state: str = "missing"  # made; kept: elsewhere; partial; outdated: params.yaml has other values
+    level: str = "none"  # worth of its evidence: paper, real, drawn
     scale: str = ""
     data: str = ""
-    why: str = ""  # of what is missing
+    why: str = ""  # reason why it is missing
     body: Any = None
-    links: list[Link] = field(default_factory=list)  # the runs behind it
+    links: list[Link] = field(default_factory=list)  # runs behind it
     files: list[Link] = field(default_factory=list)
 
     @property
@@ -55,12 +53,12 @@ class Part:
 
     @property
     def folded(self) -> bool:
-        """Drawn pictures reproduce nothing; networks are as built, whatever the scale."""
+        """Whether it reproduces nothing, being of drawn pictures; architectures do not depend on the scale."""
         return self.kind == "networks" or self.level in ("drawn", "none")
 
 
 class Shelf:
-    """What lies in results/, beside what params.yaml asks for."""
+    """Results in results/, compared with what params.yaml asks for."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -68,7 +66,7 @@ class Shelf:
         self.runs = Runs(self.evidence.graph_of, whole=self.evidence.scales[0])
 
     def parts(self, paper: str, facts: Paper) -> list[Part]:
-        """In the order of worth, and within it of the paper."""
+        """Parts of a paper by worth, then in the paper's order."""
         every = [
             *([self.claims(paper, facts.claims)] if facts.claims else []),
             *(self.table(paper, key, wanted) for key, wanted in facts.tables.items()),
@@ -99,19 +97,19 @@ class Shelf:
         return part
 
     def _rows(self, part: Part, layout: Table, version: Version | None) -> Rows:
-        """The cells of a table at one scale."""
+        """Cells of a table at one scale."""
         found = {(each["row"], each["column"]): each for each in (version.lines if version else [])}
         columns = {
             name: decimals([cells[name] for cells in layout.rows.values() if name in cells])
             for name in layout.columns
         }
 
-        def cell(row: str, column: str) -> Shown | None:
+        def cell(row: str, column: str) -> Displayed | None:
             if column not in layout.rows[row]:
                 return None
             line = found.get((row, column))
             whole = version is not None and self.evidence.whole(version.scale)
-            made = shown(layout.rows[row][column], line, decimals=columns[column], whole=whole)
+            made = displayed(layout.rows[row][column], line, decimals=columns[column], whole=whole)
             if line and version and made.ours:
                 made.scale, made.line = version.scale, line
                 made.links = self.runs.links(line["runs"], by=part.link)
@@ -120,8 +118,8 @@ class Shelf:
         return {row: [cell(row, column) for column in layout.columns] for row in layout.rows}
 
     @staticmethod
-    def _best(part: Part, places: tuple[Shown | None, ...]) -> Shown | None:
-        """The first that was measured: versions come best first."""
+    def _best(part: Part, places: tuple[Displayed | None, ...]) -> Displayed | None:
+        """The first measured cell; versions are sorted best first."""
         found = next((each for each in places if each and each.ours), places[0])
         if found and found.ours and found.scale != part.scale:
             found.note = " ".join(filter(None, (found.note, f"scale {found.scale}")))
@@ -133,7 +131,7 @@ class Shelf:
         return {
             "columns": layout.columns,
             "rows": rows,
-            "n": counts.pop() if len(counts) == 1 else "",  # of all numbers alike: said once
+            "n": counts.pop() if len(counts) == 1 else "",  # if equal for all cells
         }
 
     def networks(self, paper: str, key: str, title: str) -> Part:
@@ -193,7 +191,7 @@ class Shelf:
         )
 
     def _settle(self, part: Part, rendering: Rendering, versions: list[Version]) -> None:
-        """Set the part's scale, data, state and worth by the best version, and link to the files of all."""
+        """Take scale, data, state and worth from the best version; link to the files of all versions."""
         if versions:
             best = versions[0]
             part.scale, part.data, part.state = best.scale, best.data, best.state
@@ -232,10 +230,10 @@ class Shelf:
 
 
 def panels(layout: Table, rows: Rows, level: str) -> list[Panel]:
-    """A plot for each column that we measured; columns of one unit share an axis."""
+    """One plot for every measured column; columns of a unit share an axis."""
 
-    def shows(cell: Shown | None) -> bool:
-        # beside numbers of real images those of drawn pictures say nothing
+    def shows(cell: Displayed | None) -> bool:
+        # numbers of drawn pictures are not plotted beside those of real images
         return bool(cell and cell.line and (level == "drawn" or cell.line["dataset"] != "procedural"))
 
     places = {
@@ -271,5 +269,5 @@ def ends(cell: Any) -> list[float]:
 
 
 def href(file: Path) -> str:
-    """From the page, which lies in results/."""
+    """Path relative to the page's folder, results/."""
     return file.relative_to(RESULTS).as_posix()

@@ -1,22 +1,22 @@
-"""Images as data addresses: figures that were drawn, and what measurements keep to be looked at."""
+"""Images as data URLs: figures, and arrays of images kept by measurements."""
 
 import base64
 import io
 from pathlib import Path
 from typing import Any
 
-FEW = 5  # images of a run
+FEW = 5  # images shown for a run
 
 
 def webp(image: Any) -> str:
-    """Without loss, at about half the bytes of a PNG."""
+    """Encode losslessly as WebP, about half as large as PNG."""
     written = io.BytesIO()
     image.save(written, "WEBP", lossless=True, method=1)
     return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
 def of_file(path: Path) -> tuple[str, int, int]:
-    """A figure's address, width and height."""
+    """Return a figure's data URL, width and height."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -24,7 +24,7 @@ def of_file(path: Path) -> tuple[str, int, int]:
 
 
 def kept(path: Path) -> dict[str, str]:
-    """A strip of the first images of each array that holds images: (K, H, W, 1 or 3) of bytes."""
+    """Map arrays of images, (K, H, W, 1 or 3) of bytes, to strips of their first images."""
     import numpy as np
     from PIL import Image
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-TICKS = 6  # about so many
-BEYOND = 3.0  # an interval may reach so many times as far as the differences before it is cut, with an arrow
+TICKS = 6  # approximate number
+BEYOND = 3.0  # intervals longer than this times the largest difference are cut, with an arrow
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Round values: their places and labels."""
+        """Positions and labels of round values."""
         step = nice_step((self.high - self.low) / TICKS)
         digits = max(0, -math.floor(math.log10(step)))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -39,14 +39,14 @@ class Dot:
     at: float | None = None
     low: float | None = None
     high: float | None = None
-    cut_low: bool = False  # the interval goes on beyond the axis
+    cut_low: bool = False  # the interval extends beyond the axis
     cut_high: bool = False
     paper: float | None = None
 
 
 @dataclass(kw_only=True)
 class Panel:
-    """A column of a table as a plot: a line for each row that is ours."""
+    """A table's column as a plot, one line for every row that we measured."""
 
     title: str
     axis: Axis
@@ -54,13 +54,13 @@ class Panel:
 
 
 def nice_step(rough: float) -> float:
-    """1, 2 or 5 times a power of ten, at least as large."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
 def around(values: Iterable[float], unit: str, *, room: float = 0.06) -> Axis:
-    """An axis that holds these values, with some room at its ends."""
+    """An axis that covers these values with a margin."""
     known = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(known), max(known)
     spare = (high - low) * room or abs(high) * 0.01 or 1.0
@@ -68,7 +68,7 @@ def around(values: Iterable[float], unit: str, *, room: float = 0.06) -> Axis:
 
 
 def of_differences(found: list[dict[str, float]], unit: str) -> Axis:
-    """One axis for all differences of a metric, with its zero; very wide intervals are cut."""
+    """One axis with a zero for all differences of a metric; very wide intervals are cut."""
     reach = max((abs(values["difference"]) for values in found), default=0.0) * BEYOND
     ends = [values[end] for values in found for end in ("low", "high") if end in values]
     inside = [min(max(end, -reach), reach) for end in ends if math.isfinite(end)]

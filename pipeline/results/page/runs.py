@@ -1,4 +1,4 @@
-"""Runs as the page shows them: measured how, trained with which values, on which data and machine."""
+"""Runs on the page: protocol, parameters, curves, data, machine and pictures."""
 
 import json
 import math
@@ -16,8 +16,8 @@ from pipeline.tracking.events import flat
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training, licence_of, short_hash
 
-FEW = 6  # metrics that are seen at once; of more, as of each class of VOC, the others on demand
-WIDTH, HEIGHT = 460.0, 130.0  # of a curve
+FEW = 6  # metrics shown at once; more (VOC has 20 classes) unfold on demand
+WIDTH, HEIGHT = 460.0, 130.0  # a curve's size in pixels
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Link:
 
 @dataclass(kw_only=True)
 class Curve:
-    """The mean loss of each epoch as points of an SVG, a line a seed."""
+    """Mean losses by epoch as SVG points, one line a seed."""
 
     lines: list[str]
     low: str
@@ -38,12 +38,12 @@ class Curve:
 
 @dataclass(kw_only=True)
 class Schedule:
-    """How long the paper trains at which rate, and how long the run did; places in percent of the longer."""
+    """Epochs at each learning rate, in the paper and in the run; positions in percent of the longer one."""
 
-    paper: list[tuple[float, float, str]]  # place, width, rate
+    paper: list[tuple[float, float, str]]  # position, width, rate
     ours: list[tuple[float, float, str]]
     epochs: int
-    of: int  # the paper's
+    of: int  # epochs of the paper
 
     @property
     def alike(self) -> bool:
@@ -52,7 +52,7 @@ class Schedule:
 
 @dataclass(kw_only=True)
 class Run:
-    """A run of params.yaml under a protocol, or as it was trained, with all its seeds."""
+    """A training, or its measurement by a protocol, with all seeds."""
 
     anchor: str
     label: str
@@ -62,13 +62,13 @@ class Run:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     curve: Curve | None = None
     schedule: Schedule | None = None
-    pictures: dict[str, str] = field(default_factory=dict)  # strips of images
-    pages: list[Link] = field(default_factory=list)  # in MLflow, of each seed
+    pictures: dict[str, str] = field(default_factory=dict)  # strips of images by array
+    pages: list[Link] = field(default_factory=list)  # in MLflow, one a seed
     starts: list[Link] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     trained: dict[str, str] = field(default_factory=dict)
     measured: dict[str, str] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)  # files that should be there
+    gone: list[str] = field(default_factory=list)  # missing files
     outdated: bool = False
     commands: list[str] = field(default_factory=list)
 
@@ -78,15 +78,15 @@ class Run:
 
 
 class Runs:
-    """Every run that something on the page links to, once."""
+    """All runs that the page links to."""
 
     def __init__(self, graph_of: Callable[[str], Graph | None], *, whole: str = "") -> None:
         self.graph_of = graph_of
-        self.whole = whole  # the scale that caps nothing
+        self.whole = whole  # scale without caps
         self.asked: dict[tuple[str, ...], list[Link]] = {}
 
     def links(self, identities: str, *, by: Link) -> list[Link]:
-        """Identities as a CSV's `runs` has them: a link for each run, whatever the number of its seeds."""
+        """Links for identities of a CSV's `runs` column, one for all seeds of a run."""
         runs: dict[str, list[str]] = {}
         for each in identities.split():
             runs.setdefault(each.rpartition("/")[0], []).append(each)
@@ -98,14 +98,14 @@ class Runs:
             users.append(by)
         return Link(label_of(identities[0]), f"#{anchor_of(identities)}")
 
-    def shown(self) -> list[Run]:
-        """All of them; what one of them starts from is linked to, too, and so is one of them."""
+    def listed(self) -> list[Run]:
+        """All linked runs; rendering one may link to more, such as its pre-training."""
         self.addresses = addresses()
-        shown: list[Run] = []
-        while len(shown) < len(self.asked):
-            identities = list(self.asked)[len(shown)]
-            shown.append(self._run(identities, self.asked[identities]))
-        return shown
+        listed: list[Run] = []
+        while len(listed) < len(self.asked):
+            identities = list(self.asked)[len(listed)]
+            listed.append(self._run(identities, self.asked[identities]))
+        return listed
 
     def _run(self, identities: tuple[str, ...], users: list[Link]) -> Run:
         scale = identities[0].split("/")[0]
@@ -155,7 +155,7 @@ class Runs:
         return run
 
     def _schedule(self, spec: dict[str, Any], training: Training | None) -> Schedule | None:
-        """Beside the paper's; none for a run that params.yaml names no more, or that trains nothing."""
+        """Schedule beside the paper's; None if params.yaml no longer names the run or it trains nothing."""
         graph = self.graph_of(self.whole)
         if training is None or graph is None or not spec.get("epochs"):
             return None
@@ -166,7 +166,7 @@ class Runs:
         )
 
     def _work(self, identity: str) -> Training | Measurement | None:
-        """What params.yaml now makes under that name; None where it asks for something else."""
+        """The piece of work that params.yaml has under this identity; None if its key differs."""
         graph = self.graph_of(identity.split("/")[0])
         try:
             found = graph.of_path(RESULTS / "runs" / identity / "any") if graph else None
@@ -192,7 +192,7 @@ def label_of(identity: str) -> str:
 
 
 def shown_in_tables(label: str) -> set[str]:
-    """The metrics of a measurement that some table shows."""
+    """Metrics of a measurement that a table shows."""
     layouts = (layout for facts in papers().values() for layout in facts.tables.values())
     return {
         cell.metric for layout in layouts for _, _, cell in layout.cells() if cell.of == label and cell.metric
@@ -221,7 +221,7 @@ def curve(told: list[list[float]]) -> Curve | None:
 
 
 def rates(spec: dict[str, Any], longest: int) -> list[tuple[float, float, str]]:
-    """The parts of a training with one rate each: place and width in percent of the longest, and the rate."""
+    """Segments of a training with a constant rate: position and width in percent of the longest, and rate."""
     epochs, rate = spec["epochs"], next(iter(spec["optimiser"].values()))["lr"]
     name, options = next(iter(spec["schedule"].items()))
     steps = [at for at in options["at"] if at < epochs] if name == "steps" else []
@@ -256,7 +256,7 @@ FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def facts(records: list[dict[str, Any]]) -> dict[str, str]:
-    """What all seeds have in common, once; where they differ, each."""
+    """A value that all seeds share, once; otherwise the value of every seed."""
     found = {name: "; ".join(dict.fromkeys(tell(each) for each in records)) for name, tell in FACTS.items()}
     if records:
         together = f", {len(records)} seeds together" if len(records) > 1 else ""

@@ -1,4 +1,4 @@
-"""balance: print the loss weights that a run starts with."""
+"""loss_weights: print the loss weights that a run starts with."""
 
 from pipeline.compute.device import device_at_hand
 from pipeline.data.batches import Batches
@@ -9,7 +9,7 @@ from pipeline.runner.cli import run_stage
 from pipeline.work.graph import Graph
 
 
-def balance(graph: Graph, name: str, seed: int) -> None:
+def loss_weights(graph: Graph, name: str, seed: int) -> None:
     """Print the weights that STAGE.RUN starts with, as a line for params.yaml."""
     from pipeline.training.run import beginning
 
@@ -27,4 +27,4 @@ def balance(graph: Graph, name: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("balance", balance)
+    run_stage("loss_weights", loss_weights)
