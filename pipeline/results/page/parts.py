@@ -53,7 +53,7 @@ class Part:
 
     @property
     def folded(self) -> bool:
-        """Whether it reproduces nothing, being of drawn pictures; architectures do not depend on the scale."""
+        """Whether the page folds it: drawn pictures reproduce nothing, and architectures measure nothing."""
         return self.kind == "networks" or self.level in ("drawn", "none")
 
 
