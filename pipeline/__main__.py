@@ -28,6 +28,7 @@ STAGES = {
     "reuse": "kept records and encoders, copied to where the graph looks for them",
     "clean": "list or remove shards, runs and logs that no run of params.yaml names",
     "export": "a trained encoder for code outside this project",
+    "log_model": "a trained encoder as MLflow's logged model of its run",
     "track": "deliver events that MLflow lacks",
 }
 
@@ -55,7 +56,7 @@ def overview() -> None:
         print(f"  {word:49} {does}")
     print("\nStages, each `python -m pipeline.<stage> --help`:")
     for name, does in STAGES.items():
-        print(f"  {name:9} {does}")
+        print(f"  {name:12} {does}")
     print(f"\nTargets, each `snakemake --cores all <target>`, at scale {params.scale}:")
     print("  all, or a phase: fetch, shard, pretrain, finetune, evaluate, render")
     for name, facts in papers.papers().items():

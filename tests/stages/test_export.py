@@ -11,6 +11,8 @@ from pipeline.data.images import Images
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.export import backbone, export
+from pipeline.log_model import log_model
+from pipeline.tracking.store import Store, connect
 from pipeline.training.run import train
 from pipeline.training.weights import trained
 from pipeline.work.graph import Graph
@@ -50,6 +52,32 @@ def test_three_lines_of_plain_torch_give_the_encoders_features_of_pictures_of_an
     with torch.inference_mode():
         expected = [encoder((255 * each - images.mean) / images.std) for each in pictures]
     torch.testing.assert_close(torch.load(elsewhere / "features.pt"), expected)
+
+
+def test_mlflow_loads_an_encoder_that_was_logged_to_its_run(graph, monkeypatch, capsys):
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ValueError, match="MLflow has no run .*; `python -m pipeline.track` delivers it"):
+        log_model(graph, RUN, 0)
+    Store(connect()).deliver()
+    identity = f"tags.identity = '{graph.training('pretrain', 'mnist-filters-c', 0).identity}'"
+
+    def run():
+        experiment = connect().get_experiment_by_name("pretrain")
+        return connect().search_runs([experiment.experiment_id], identity)[0]
+
+    before = run()
+    log_model(graph, RUN, 0)
+    model = mlflow.pytorch.load_model(capsys.readouterr().out.strip())
+    after, expected = run(), backbone(graph, RUN, 0)
+    assert (after.info.end_time, after.info.status) == (before.info.end_time, before.info.status)
+    (logged,) = after.outputs.model_outputs
+    assert connect().get_logged_model(logged.model_id).source_run_id == after.info.run_id
+    for size in ((1, 1, 28, 28), (5, 1, 41, 37)):
+        pictures = torch.rand(size)
+        with torch.inference_mode():
+            torch.testing.assert_close(model(pictures), expected(pictures))
 
 
 def test_torchvisions_detector_takes_the_encoder_as_its_backbone(graph):
