@@ -42,15 +42,19 @@ def summary(graph: Graph) -> None:
 
 
 def _numbers(lines: list[dict[str, str]], *, cells: bool) -> dict[str, Any]:
-    """How many cells are measured, their mean, and their mean difference from the paper's numbers."""
-    ours = {f"{line['row']}, {line['column']}": float(line["mean"]) for line in lines if line["mean"]}
-    deltas = [float(line["delta"]) for line in lines if line["delta"]]
-    if not ours:
+    """The number of measured cells; for each column their mean and mean difference from the paper's numbers."""
+    measured = [line for line in lines if line["mean"]]
+    if not measured:
         return {}
-    means = {"ours": round(statistics.fmean(ours.values()), 4)}
-    if deltas:
-        means["delta"] = round(statistics.fmean(deltas), 4)
-    return {"cells": len(ours), **means, **(ours if cells else {})}
+    numbers: dict[str, Any] = {"cells": len(measured)}
+    for column in dict.fromkeys(line["column"] for line in measured):
+        of_column = [line for line in measured if line["column"] == column]
+        for name, field in (("ours", "mean"), ("delta", "delta")):
+            if values := [float(line[field]) for line in of_column if line[field]]:
+                numbers.setdefault(column, {})[name] = round(statistics.fmean(values), 4)
+    if cells:
+        numbers |= {f"{line['row']}, {line['column']}": float(line["mean"]) for line in measured}
+    return numbers
 
 
 def _trainings(graph: Graph) -> dict[str, list[Training]]:
