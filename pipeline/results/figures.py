@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.papers import Figure, find, numbered, target
 from pipeline.results.architectures import trainings
 from pipeline.results.drawings import dong, masci, swwae, zhang
-from pipeline.results.drawings.style import COLOURS, MARKERS, axes_of, curve
+from pipeline.results.drawings.style import COLOURS, MARKERS, axes_of, curve, over_seeds
 from pipeline.results.frame import arrays, from_files, values
 from pipeline.results.tables import names
 from pipeline.system.files import write_text, write_whole
@@ -67,8 +67,7 @@ def curves(graph: Graph, printed: Figure) -> Any:
     for i, (name, label) in enumerate(printed.runs.items()):
         records = [from_files(measurement)["epoch_losses"] for measurement in graph.measurements(label)]
         losses = np.array([record[: printed.draw.options.epochs] for record in records])
-        epochs, mean, sd = np.arange(1, losses.shape[1] + 1), losses.mean(axis=0), losses.std(axis=0)
-        curve(axes, i, epochs, mean, sd, label=name, linewidth=1.6)
+        curve(axes, i, np.arange(1, losses.shape[1] + 1), *over_seeds(losses), label=name, linewidth=1.6)
     axes.set(xlabel="epoch", ylabel="training loss (nats)")
     axes.legend(frameon=False)
     return drawn

@@ -1,11 +1,13 @@
-"""Drawings of networks show what their code runs."""
+"""Drawings of networks show what their code runs; bands show what tables print."""
 
 import json
 
+import numpy as np
 import pytest
 
 from pipeline.config.reading import load
 from pipeline.results.drawings.network import traced
+from pipeline.results.drawings.style import over_seeds
 from pipeline.results.figures import figure
 from pipeline.work.graph import Graph
 
@@ -62,3 +64,9 @@ def test_a_figure_of_networks_needs_no_training(workplace):
         ["smoke", "finetune", "stl10-swwae"],
     ]
     assert (workplace / "results/zhao2016/figure1.png").stat().st_size > 10_000
+
+
+def test_a_band_is_the_sample_deviation_of_the_seeds():
+    mean, sd = over_seeds(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 8.0]]))
+    assert (mean.tolist(), sd.tolist()) == ([2.0, 6.0], pytest.approx([1.0, 3.0**0.5]))
+    assert over_seeds(np.array([[4.0, 2.0]]))[1].tolist() == [0.0, 0.0]

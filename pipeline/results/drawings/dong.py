@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.papers import Figure
-from pipeline.results.drawings.style import MARKERS, axes_of, curve
+from pipeline.results.drawings.style import MARKERS, axes_of, curve, over_seeds
 from pipeline.results.frame import from_files
 from pipeline.work.graph import Graph
 
@@ -18,8 +18,8 @@ def layers(graph: Graph, printed: Figure) -> Any:
             by_seed = np.array(
                 [by_layer(from_files(measurement), metric) for measurement in graph.measurements(label)]
             )
-            numbers, mean, sd = np.arange(1, by_seed.shape[1] + 1), by_seed.mean(axis=0), by_seed.std(axis=0)
-            curve(axes, i, numbers, mean, sd, label=name, marker=MARKERS[i % 6])
+            numbers = np.arange(1, by_seed.shape[1] + 1)
+            curve(axes, i, numbers, *over_seeds(by_seed), label=name, marker=MARKERS[i % 6])
         axes.set(xlabel="layer", ylabel=says)
     panel_axes[0].legend(frameon=False)
     return drawn

@@ -23,6 +23,12 @@ def axes_of(width: float = 5.5, height: float = 3.4, *, columns: int = 1) -> tup
     return drawn, panels
 
 
+def over_seeds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sample standard deviation over the first axis, as in tables; 0 for one seed."""
+    mean = values.mean(axis=0)
+    return mean, values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+
+
 def curve(axes: Any, number: int, x: np.ndarray, mean: np.ndarray, sd: np.ndarray, **how: Any) -> None:
     """Plot a curve with a band of one standard deviation; `number` selects colour and line style."""
     axes.plot(x, mean, STYLES[number % 4], color=COLOURS[number % 8], **how)
