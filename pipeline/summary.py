@@ -42,7 +42,7 @@ def summary(graph: Graph) -> None:
 
 
 def _numbers(lines: list[dict[str, str]], *, cells: bool) -> dict[str, Any]:
-    """The number of measured cells; for each column their mean and mean difference from the paper's numbers."""
+    """Count measured cells; for each column, average ours and the differences from the paper's numbers."""
     measured = [line for line in lines if line["mean"]]
     if not measured:
         return {}
