@@ -10,6 +10,8 @@ class Curves:
     """The mean loss of each epoch, by run."""
 
     epochs: int | None = None  # draw only so many, from the first
+    loss: str = "training loss (nats)"
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

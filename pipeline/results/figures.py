@@ -63,12 +63,19 @@ def caption_of(graph: Graph, paper: str, key: str, printed: Figure) -> str:
 
 def curves(graph: Graph, printed: Figure) -> Any:
     """Plot loss against epoch, with a band of one standard deviation over seeds."""
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
     drawn, (axes,) = axes_of()
     for i, (name, label) in enumerate(printed.runs.items()):
         records = [from_files(measurement)["epoch_losses"] for measurement in graph.measurements(label)]
         losses = np.array([record[: printed.draw.options.epochs] for record in records])
         curve(axes, i, np.arange(1, losses.shape[1] + 1), *over_seeds(losses), label=name, linewidth=1.6)
-    axes.set(xlabel="epoch", ylabel="training loss (nats)")
+    axes.set(xlabel="epoch", ylabel=printed.draw.options.loss)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if printed.draw.options.logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())  # 0.04, not 4 x 10^-2
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
     axes.legend(frameon=False)
     return drawn
 

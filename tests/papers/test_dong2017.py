@@ -71,7 +71,7 @@ def test_every_table_and_figure_of_the_paper_is_made():
     paper = papers()["dong2017"]
     assert set(paper.tables) == set(PRINTED)
     own, supplement = [f"figure{k}" for k in range(1, 7)], [f"supplement_figure{k}" for k in range(1, 4)]
-    assert list(paper.figures) == [*own, "restored", *supplement]
+    assert list(paper.figures) == [*own, "restored", "pretraining_losses", "finetuning_losses", *supplement]
     names = [numbered(name) for name in ("table6", "supplement_c", "supplement_figure1")]
     assert names == ["Table 6", "Supplement C", "Supplement figure 1"]
 
