@@ -29,7 +29,7 @@ from pipeline.results.claims import TESTS
 from pipeline.results.drawings.dong import by_layer
 from pipeline.results.frame import from_files, measured
 from pipeline.results.statistics import ALPHA, Decision
-from pipeline.results.tables import line, shown
+from pipeline.results.tables import cell_text, line
 from pipeline.training.loop import frozen_parts
 from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
@@ -454,7 +454,7 @@ def test_a_cell_may_be_a_difference_of_two_runs_seed_by_seed():
 
 def test_a_printed_deviation_stands_beside_its_number():
     cited = Cell(paper=76.67, spread=0.61, state="cited")
-    assert shown({"paper": "76.67", "state": "cited"}, cited, printed=True) == "76.67 ± 0.61 (cited)"
+    assert cell_text({"paper": "76.67", "state": "cited"}, cited, printed=True) == "76.67 ± 0.61 (cited)"
 
 
 def test_ours_is_shown_alone_where_the_paper_prints_no_number():
@@ -471,8 +471,8 @@ def test_ours_is_shown_alone_where_the_paper_prints_no_number():
         },
         Cell(of="a.b.c", metric="map"),
     )
-    assert shown(line, own, printed=False) == "40.10 (n=1)"
-    assert shown(line, own, printed=True) == "? | 40.10 (n=1)"
+    assert cell_text(line, own, printed=False) == "40.10 (n=1)"
+    assert cell_text(line, own, printed=True) == "? | 40.10 (n=1)"
 
 
 @pytest.mark.parametrize(
