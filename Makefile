@@ -7,7 +7,7 @@ CORES ?= all
 
 unexport PYTHONDONTWRITEBYTECODE  # a graph has many short processes, which share the compiled modules
 
-.PHONY: env cpu test tests quick torture golden bench cluster-test lint release
+.PHONY: env cpu test tests quick torture golden bench cluster-test lint release docs
 env: $(READY)
 
 $(UV):
@@ -50,6 +50,12 @@ golden: $(READY)
 # results/release/: tables, records, encoders, environment and checksums, for an archive with a DOI.
 release: $(READY)
 	@$(RUN) python -m pipeline.release
+
+# site/ from docs/ and the pages that they link to; a dead link is an error. In an environment of its own (130 MB).
+docs: | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv-docs $(UV) sync --locked --only-group docs --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo site/index.html
 
 bench: $(READY)
 	$(RUN) python -m benchmarks

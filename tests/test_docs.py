@@ -1,8 +1,10 @@
 """The documents' commands and diffs work as printed, in a fresh copy."""
 
 import csv
+import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,15 @@ def fresh(tmp_path):
 
 
 def follow(page: str, folder: Path, *, scale: str = "smoke", **environment: str) -> str:
-    """Apply the page's diffs, then run its commands; a tiny scale keeps them short."""
-    for number, diff in enumerate(blocks(page, "diff")):
-        (folder / f"{number}.diff").write_text(diff)
-        command("git", "apply", f"{number}.diff", folder=folder, GIT_CEILING_DIRECTORIES=str(folder.parent))
+    """Apply the page's diff by the page's line, then run its commands; a tiny scale keeps them short."""
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / f"{page}.md", folder / "docs")
+    (line,) = re.findall(
+        r"^    (sed .* \| git apply)$", (ROOT / "docs" / f"{page}.md").read_text(), re.MULTILINE
+    )
+    command(
+        "bash", "-e", "-o", "pipefail", "-c", line, folder=folder, GIT_CEILING_DIRECTORIES=str(folder.parent)
+    )
     set_params(
         folder, **{f"scales__{scale}__{name}": value for name, value in {**TINY, "repeats": 1}.items()}
     )
@@ -81,6 +88,54 @@ def test_a_users_pictures_go_from_folder_to_table_as_the_guide_says(fresh, tmp_p
     assert made == [("reduced", "mine", "measured")] * 2
     assert "undecidable" in (fresh / "results" / "mine" / "claims.csv").read_text()
     assert "With pre-training and without" in (fresh / "results" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("paper", papers.papers())
+def test_a_papers_page_lists_its_targets_and_counts_its_claims(paper):
+    page, facts = (ROOT / "docs" / "papers" / f"{paper}.md").read_text(), papers.papers()[paper]
+    expected = {
+        f"{papers.target(paper, key)}.{ending}": each.title
+        for kind, ending in (("tables", "csv"), ("architectures", "csv"), ("figures", "png"))
+        for key, each in getattr(facts, kind).items()
+    }
+    listed = dict(re.findall(r"^\| `(results/\S+)` \| (.*) \|$", page, re.MULTILINE))
+    assert (
+        listed.pop(f"{papers.target(paper, 'claims')}.csv")
+        == f"{len(facts.claims)} claims and their verdicts"
+    )
+    assert listed == expected
+    assert f"the {len(facts.claims)} claims as data" in " ".join(page.split())
+
+
+def test_every_link_between_documents_leads_to_a_file():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", page.read_text())
+    ]
+    assert len(links) > 60
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_notebook_runs_from_a_clone_without_data(tmp_path, workplace):
+    """Jupyter would run its cells in one namespace, too; its kernel would be 80 MB for this test."""
+    shutil.copytree(ROOT / "results" / "reference", workplace / "results" / "reference")
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    ends = "; ".join(
+        [
+            "assert table2.groupby('measurement')['pipeline'].nunique().tolist() == [3] * 5",
+            "assert tuple(features.shape) == (48, 64) and features.isfinite().all()",
+            "assert shards.displayed_name == 'procedural' and tuple(nearest.shape) == (48, 5)",
+            "assert not (nearest == torch.arange(48)[:, None]).any()",
+            "assert share['features'] > share['chance']",
+            "print('to the end')",
+        ]
+    )
+    (workplace / "notebook.py").write_text(f"{code}\n{ends}\n")
+    done = command(sys.executable, "notebook.py", folder=workplace, MPLBACKEND="Agg")
+    assert done.stdout.endswith("to the end\n"), done.stderr
 
 
 def test_the_commands_for_scale_paper_name_existing_targets():
