@@ -13,9 +13,12 @@ class JobLines(DefaultFormatter):
     def __init__(self, total: int) -> None:
         super().__init__(show_failed_logs=True)
         self.done, self.total = 0, total
+        self.stopped = False  # by Ctrl-C or SIGTERM: then every job ends with an error, which says nothing
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drop what repeats: the scheduler's rounds, resources, and the end of each job but the last."""
+        if self.stopped:
+            return False
         event: Any = get_event(record)
         if event == LogEvent.PROGRESS:
             self.done, self.total = record.done, record.total  # type: ignore[attr-defined]
@@ -37,14 +40,15 @@ class JobLines(DefaultFormatter):
         return f"{msg['done']} of {msg['total']} done"
 
 
-def print_job_lines(workflow: Any) -> None:
+def print_job_lines(workflow: Any) -> JobLines | None:
     """Install it, unless the command line asks for less or more (--quiet, --verbose, --printshellcmds)."""
     manager = workflow.logger_manager
     settings = manager.settings
     if set(settings.quiet or ()) - {Quietness.HOST} or settings.verbose or settings.printshellcmds:
-        return
+        return None
     lines = JobLines(len(workflow.dag))
     for handler in manager.logger.handlers:
         if handler.name == "DefaultStreamHandler":
             handler.addFilter(lines.filter)
             handler.setFormatter(lines)
+    return lines

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import redirect_stderr, suppress
 from difflib import get_close_matches
 from io import StringIO
@@ -15,7 +15,7 @@ from typing import IO, Any
 from pipeline import papers
 from pipeline.config.reading import load
 from pipeline.runner import worker
-from pipeline.runner.lines import print_job_lines
+from pipeline.runner.lines import JobLines, print_job_lines
 from pipeline.system.files import RESULTS
 from pipeline.system.locks import hold, holder
 from pipeline.tracking.delivery import waits
@@ -32,6 +32,7 @@ class Session:
     def __init__(self, workflow: Any, config: Mapping[str, Any], *, files: Collection[str]) -> None:
         self.workflow = workflow
         self.lock: IO[str] | None = None
+        self.lines: JobLines | None = None
         self.beside: list[subprocess.Popen | None] = []
         self.files = files
         self.asked = _asked() if workflow.is_main_process else None
@@ -63,7 +64,7 @@ class Session:
     def begin(self) -> None:
         self.lock = alone()
         self._refuse_missing_archives()
-        print_job_lines(self.workflow)
+        self.lines = print_job_lines(self.workflow)
         if self.workflow.local_exec:  # jobs on other machines cannot be forks of a process here
             self.beside.append(worker.start())
             # Under a limit on submissions each scheduling round starts a timer for another one, so that
@@ -75,6 +76,9 @@ class Session:
 
     def end(self, *, within: float | None = None) -> None:
         finish(self.beside, within=within)
+        if self.lines and self.lines.stopped:
+            done = f"{self.lines.done} of {self.lines.total} done"
+            print(f"stopped, {done}; the same command goes on from what is written", file=sys.stderr)
 
     def _deliver_leftovers(self) -> None:
         """With nothing to run, `begin` is never called; deliver metrics left by a killed graph."""
@@ -96,18 +100,32 @@ class Session:
         """On SIGTERM the jobs write their checkpoints and exit; Snakemake alone would let them finish."""
         import psutil
 
-        snakemake = signal.getsignal(signal.SIGTERM)
         spared = {process.pid for process in self.beside if process is not None}
 
-        def stop(number: int, frame: Any) -> None:
-            if callable(snakemake):
-                snakemake(number, frame)
+        def pass_on(number: int) -> None:
             for child in psutil.Process().children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
                     if child.pid not in spared and not child.children():
                         child.send_signal(number)
 
-        signal.signal(signal.SIGTERM, stop)
+        self._on(signal.SIGTERM, also=pass_on)
+        self._on(signal.SIGINT)  # the terminal sends it to the jobs, too
+
+    def _on(self, stop: signal.Signals, *, also: Callable[[int], None] = lambda number: None) -> None:
+        """Fall silent, then do what Snakemake does, and more."""
+        snakemake = signal.getsignal(stop)
+        if not callable(snakemake):
+            return
+
+        def act(number: int, frame: Any) -> None:
+            if self.lines:
+                self.lines.stopped = True
+            try:
+                snakemake(number, frame)
+            finally:  # Python's own handler of SIGINT raises
+                also(number)
+
+        signal.signal(stop, act)
 
 
 def refuse_second() -> None:

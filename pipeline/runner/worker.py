@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SOCKET = Path("results/.warm")  # relative: the path of a Unix socket has to be short
+STOPS = (signal.SIGINT, signal.SIGTERM)
+LENGTH = 4  # bytes that say how long a request is
 LEAVE_SECONDS = 5.0  # for last checkpoints, after the graph has ended
 PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>: the signal to receive when the parent ends
 
@@ -44,11 +46,11 @@ def run(stage: str, words: list[str]) -> int:
         server.connect(str(SOCKET))
     except OSError:
         return execute(stage, words)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    request = json.dumps({"stage": stage, "words": words, "environment": dict(os.environ)}).encode()
+    socket.send_fds(server, [len(request).to_bytes(LENGTH, "big")], [0, 1, 2])
+    server.sendall(request)
+    for number in STOPS:
         signal.signal(number, lambda came, frame: server.sendall(bytes([came])))
-    request = {"stage": stage, "words": words, "environment": dict(os.environ)}
-    socket.send_fds(server, [b"."], [0, 1, 2])
-    server.sendall(json.dumps(request).encode() + b"\n")
     answer = server.recv(1)
     if not answer:
         print(f"{stage}: the process that ran it ended; the same command goes on", file=sys.stderr)
@@ -103,15 +105,19 @@ class Server:
         import numpy  # noqa: F401
         import torch._dynamo  # noqa: F401  # which torch's optimisers import: 1.2 s
 
-        streams = socket.recv_fds(client, 1, 3)[1]
-        request = client.makefile("rb").readline()
-        if not request.endswith(b"\n"):  # the client was killed while it wrote
+        length, streams, *_ = socket.recv_fds(client, LENGTH, 3)
+        left, request = int.from_bytes(length, "big"), b""
+        while left and (part := client.recv(left)):  # no further: signals may follow
+            request, left = request + part, left - len(part)
+        if left or not request:  # the client was killed while it wrote
             client.close()
             return
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until the fork has the client's streams
         process = os.fork()
         if process == 0:
             client.close()
             self.become(json.loads(request), streams)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         for stream in streams:
             os.close(stream)
         self.forks[process] = client
@@ -135,9 +141,13 @@ class Server:
             for received, standard in zip(streams, (0, 1, 2), strict=True):
                 os.dup2(received, standard)
                 os.close(received)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             os.environ.clear()
             os.environ.update(request["environment"], **{COMPILED: self.kept})
             code = execute(request["stage"], request["words"])
+        except KeyboardInterrupt:
+            print(f"{request['stage']}: stopped; the same command begins it", file=sys.stderr)
+            code = 128 + signal.SIGINT
         except BaseException:
             import traceback
 

@@ -1,8 +1,11 @@
 """One graph at a time in a folder, and no polling by Snakemake that grows with the graph."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ onstart:
     session.begin()
 onsuccess:
     session.end()
+onerror:
+    session.end(within=6)
 rule all:
     input: [f"{number}.txt" for number in range(12)]
 rule wait:
@@ -30,6 +35,32 @@ def test_snakemake_does_not_poll_more_often_the_more_jobs_have_finished(workplac
     (workplace / "Snakefile").write_text(SLOW_JOBS)
     said = command("snakemake", "--cores", "1", "--verbose", folder=workplace).stderr
     assert said.count("Resources before job selection") <= 2 * 13  # when a job starts, and when it finishes
+
+
+@pytest.mark.parametrize(("blow", "everyone"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_graph_that_is_stopped_ends_with_one_line(workplace, blow, everyone):
+    slow = SLOW_JOBS.replace("sleep 0.5", "sleep 20").replace(
+        '"{number}.txt"\n', '"{number}.txt"\n    log: "{number}.log"\n'
+    )
+    (workplace / "Snakefile").write_text(slow)
+    graph = subprocess.Popen(
+        ["snakemake", "--cores", "2"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with graph:
+        begun = 0
+        while begun < 2:  # jobs, a line for each
+            begun += "done; wait" in graph.stderr.readline()
+        time.sleep(2)  # both have begun
+        (os.killpg if everyone else os.kill)(graph.pid, blow)
+        said = graph.communicate(timeout=60)[1]
+    assert graph.returncode == 1
+    lines = [line for line in said.splitlines() if line != "Terminated"]  # which bash says of `sleep`
+    assert lines == ["stopped, 0 of 13 done; the same command goes on from what is written"]
 
 
 @pytest.mark.parametrize(

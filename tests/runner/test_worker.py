@@ -1,5 +1,6 @@
 """A stage run by the warm worker has the same weights, exit code, signals and end as by itself."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +109,23 @@ def test_a_fork_behaves_as_the_stage(workplace, ready):
         left.unlink()
     command(sys.executable, "-m", *RUN, folder=workplace, OMP_NUM_THREADS="1")
     assert same(load_parts(ready), forked)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_a_signal_that_comes_while_the_server_imports_torch_stops_the_stage(workplace, ready):
+    def listens(process: int) -> bool:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+        return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    with holding_torch() as server:
+        with subprocess.Popen([sys.executable, "-m", *RUN], stderr=subprocess.PIPE, text=True) as process:
+            until(lambda: listens(process.pid))
+            assert not children(server.pid)
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode != 0, said
+        assert "Traceback" not in said
+        assert not ready.weights.exists()
 
 
 def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypatch):
