@@ -83,4 +83,9 @@ results/%: $(READY) FORCE
 	@begun=$$(mktemp); trap 'rm "$$begun"' EXIT; $(RUN) snakemake --cores $(CORES) $@ || exit; \
 	case $@ in *.csv) [ $@ -nt "$$begun" ] || cat $(@:.csv=.md);; esac  # a new table was printed as it was made
 
+# Whatever else Snakemake makes: `make dong2017`. It answers a misspelt target with the nearest.
+.DEFAULT:
+	@[ -e $(READY) ] || { echo "make has no target $@; if Snakemake has one: make env, then again" >&2; exit 2; }
+	@$(RUN) snakemake --cores $(CORES) $@
+
 FORCE:

@@ -66,6 +66,10 @@ def exit_code_of(who: str, act: Callable[[], Any]) -> int:
     debug = bool(os.environ.get("PIPELINE_TRACEBACK"))
     try:
         act()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` or `less`, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:
         if debug:
             raise

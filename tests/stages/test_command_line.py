@@ -1,6 +1,7 @@
 """Install instructions match the declared dependencies, and documented commands run."""
 
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -73,3 +74,24 @@ def test_a_stage_says_how_it_is_called(workplace, stage):
         f"pipeline.{stage}"
         in command(sys.executable, "-m", f"pipeline.{stage}", "--help", folder=workplace).stdout
     )
+
+
+def test_make_hands_other_targets_to_snakemake_which_names_the_nearest(workplace):
+    shutil.copy(ROOT / "Makefile", workplace)
+    without = command("make", "table6", folder=workplace, check=False)
+    assert (
+        without.stderr.splitlines()[0]
+        == "make has no target table6; if Snakemake has one: make env, then again"
+    )
+    (workplace / ".venv").mkdir()
+    (workplace / ".venv" / ".ready").touch()
+    (workplace / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    said = command("make", "table6", folder=workplace, check=False).stderr
+    assert "nothing makes table6; did you mean results/table6.csv?" in said
+    assert len(said.splitlines()) == 3  # with Snakemake's profile and make's error
+
+
+def test_a_reader_that_has_enough_ends_a_listing_without_an_error(workplace):
+    listing = "set -o pipefail; python -m pipeline | true"
+    said = command("bash", "-c", listing, folder=workplace, check=False)
+    assert (said.returncode, said.stderr) == (141, "")
