@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
 from typing import Any
-
-from webdataset.tariterators import group_by_keys
 
 from pipeline.data.manifest import Manifest
 from pipeline.data.samples import decoded
@@ -52,7 +51,7 @@ def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[Sample]
     """Of one shard, in its order; none of them if their number is not the manifest's."""
     count, refuse = manifest.record["shards"][shard]["count"], _refusal(manifest, shard)
     try:
-        grouped = list(group_by_keys(members(content), lcase=False))
+        grouped = list(by_key(members(content)))
         if len(grouped) != count:
             raise ValueError(f"it has {len(grouped)} samples, {count} in the manifest")
     except ValueError as error:
@@ -76,7 +75,27 @@ def _samples(manifest: Manifest, shard: int, content: bytes) -> Iterator[Sample]
             yield from part
 
 
-def members(tar: bytes) -> Iterator[dict[str, Any]]:
+def by_key(listed: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Samples as webdataset groups them; a lent machine may lack it (docs/paper-scale.md)."""
+    try:
+        from webdataset.tariterators import group_by_keys
+    except ModuleNotFoundError:
+        return by_adjacent_key(listed)
+    return group_by_keys(listed, lcase=False)
+
+
+def by_adjacent_key(listed: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for key, some in groupby(listed, key=lambda member: member["fname"].partition(".")[0]):
+        sample = {"__key__": key, "__url__": ""}
+        for member in some:
+            extension = member["fname"].partition(".")[2]
+            if extension in sample:
+                raise ValueError(f"{member['fname']}: duplicate file name in tar file")
+            sample[extension] = member["data"]
+        yield sample
+
+
+def members(tar: bytes | bytearray) -> Iterator[dict[str, Any]]:
     """As webdataset's tar_file_iterator, but views of verified bytes (docs/decisions.md, Shards)."""
     contents, at = memoryview(tar), 0
     while at + 512 <= len(tar) and tar[at]:

@@ -19,7 +19,7 @@ from pipeline.data.batches import Batches
 from pipeline.data.crops import Boxes, central_boxes, random_boxes
 from pipeline.data.images import Images, images_of, mirror
 from pipeline.data.manifest import open_manifest
-from pipeline.data.reader import members
+from pipeline.data.reader import by_adjacent_key, members
 from pipeline.data.samples import encode
 from pipeline.data.subsets import balanced, held_out, subset
 from pipeline.data.writer import _write_tar, chosen, open_split, shard
@@ -130,6 +130,18 @@ def test_other_webdataset_readers_read_the_shards(made):
         assert np.array_equal(sample["ppm"], images.window(0).image(i))
         assert sample["cls"] == images.window(0).labels[i]
     assert i + 1 == images.manifest.count
+
+
+def test_without_webdataset_members_are_grouped_as_it_groups_them(made):
+    folder = made("voc2007", objects=True).folder
+    for path in sorted(folder.glob("*.tar")):
+        by_webdataset = list(webdataset.tariterators.group_by_keys(members(path.read_bytes()), lcase=False))
+        assert list(by_adjacent_key(members(path.read_bytes()))) == by_webdataset
+        assert [*by_webdataset[0]] == ["__key__", "__url__", "ppm", "json", "objects.json"]
+    twice = [{"fname": "0.cls", "data": b"1", "__url__": ""}] * 2
+    for group in (by_adjacent_key, webdataset.tariterators.group_by_keys):
+        with pytest.raises(ValueError, match=r"0\.cls: duplicate file name"):
+            list(group(iter(twice)))
 
 
 def test_the_manifest_has_the_pixels_mean_and_deviation(made):
