@@ -21,6 +21,7 @@ STAGES = {
     "show": "each value of a run, its line of params.yaml, and what a scale makes of it",
     "schema": "what params.yaml may say, as a JSON Schema for editors",
     "plan": "what a target still costs: hours here and on GPUs, disk, downloads, missing data",
+    "lease": "trainings on a machine lent for minutes, without network, git and engines",
     "report": "all results as one page, with the commands that make what is missing",
     "release": "all that an archive with a DOI holds, as one file with checksums",
     "keep": "a table with its claims, records and encoders, copied to results/reference/",

@@ -33,7 +33,7 @@ def pack(files: Mapping[str, Path | bytes], folder: Path, name: str, *, part: in
                     file.seek(0)
                     tar.addfile(info, file)
         whole.seek(0)
-        parts = []
+        parts: list[Path] = []
         while content := whole.read(part):
             parts.append(folder / f"{name}.{len(parts):03}")
             write_whole(parts[-1], partial(Path.write_bytes, data=content))

@@ -5,16 +5,21 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
+
+COMMIT = Path("COMMIT")  # of a project that was packed for a machine without git
 
 
 def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def machine(device: torch.device) -> dict[str, Any]:
+def machine(device: "torch.device") -> dict[str, Any]:
+    import torch
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "device": name,
@@ -34,6 +39,8 @@ def _processor() -> str:
 
 def commit() -> str:
     """The last commit that touched pipeline/, with a `+` if edited since; `unknown` without git."""
+    if COMMIT.exists():
+        return COMMIT.read_text().strip()
     if shutil.which("git") is None:
         return "unknown"
 

@@ -63,6 +63,7 @@ def test_the_overview_names_stages_papers_and_targets(workplace):
         "report",
         "export",
         "plan",
+        "lease",
         "track",
         "clean",
         "show",

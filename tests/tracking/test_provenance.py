@@ -7,7 +7,7 @@ import torch
 
 from pipeline.compute.device import prepare
 from pipeline.runner.cli import exit_code_of
-from pipeline.tracking.provenance import commit
+from pipeline.tracking.provenance import COMMIT, commit
 
 
 def test_the_commit_is_the_last_one_that_touched_the_pipeline():
@@ -17,6 +17,12 @@ def test_the_commit_is_the_last_one_that_touched_the_pipeline():
 def test_a_machine_without_git_records_an_unknown_commit(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit() == "unknown"
+
+
+def test_a_packed_project_records_the_commit_that_it_was_packed_from(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    COMMIT.write_text("0123456789ab+\n")
+    assert commit() == "0123456789ab+"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
