@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -184,3 +185,8 @@ def test_jobs_cancelled_or_requeued_by_slurm_resume_to_the_same_table(workplace,
             workplace / "results" / "logs" / folder.relative_to(workplace / "results" / "runs")
         ).with_suffix(".log")
         assert "resumes at step" in log.read_text(), blow
+    # Both measurements were one SLURM job with one GPU.
+    submitted = (workplace / "submitted.log").read_text()
+    (job,) = re.findall(r"submitted with SLURM jobid (\d+) \(log: \S+/group_evaluate", submitted)
+    assert len(list((workplace / "results" / "runs" / "smoke" / "evaluate").glob("*/*/metrics.json"))) == 2
+    assert re.search(r"TresPerNode=gres:gpu:1$", said("scontrol", "show", "job", job), re.MULTILINE)
