@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV := .uv/bin/uv
 READY := .venv/.ready
+DEV := .venv/.group-dev
+RARE := .venv/.group-rare
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
@@ -19,32 +21,38 @@ $(READY): pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
-# The same versions with torch's build for CPUs, without 3 GB of CUDA; uv.lock stays as it is.
+# The same versions with torch's build for CPUs, without 4.3 GB of CUDA; uv.lock stays as it is.
 cpu: | $(UV)
 	$(UV) export --locked --no-hashes --no-annotate --quiet | grep -vE '^(nvidia|cuda|triton)' > .uv/cpu.txt
 	$(UV) venv --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	$(UV) pip install --python .venv --torch-backend cpu -r .uv/cpu.txt
 	@touch $(READY)
 
-test: $(READY)
+# What tests and lint need beside, by groups of pyproject.toml; also on top of `make cpu`.
+.venv/.group-%: $(READY)
+	$(UV) export --locked --only-group $* --no-hashes --no-annotate --quiet --output-file .uv/$*.txt
+	$(UV) pip install --quiet --python .venv -r .uv/$*.txt
+	@touch $@
+
+test: $(DEV) $(RARE)
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 tests: test
 
 # A first check of an edit, in a minute: style, layers, and the tests that neither train nor run a graph.
 QUICK := config work papers/test_coverage.py models measures system datasets/test_sources.py test_architecture.py
-quick: $(READY)
+quick: $(DEV)
 	$(RUN) ruff check .
 	$(RUN) lint-imports --no-cache
 	$(RUN) python -m pytest --numprocesses auto --maxprocesses 8 -x $(addprefix tests/,$(QUICK))
 	$(RUN) python -m pytest -k 'key or specification' tests/test_golden.py
 
 # Inject every fault that the project claims to survive; print a table of losses.
-torture: $(READY)
+torture: $(DEV) $(RARE)
 	$(RUN) PYTHONPATH=.:tests python -m torture
 
 # Record the keys, specifications and short trainings that tests/test_golden.py compares with: docs/refactoring.md.
-golden: $(READY)
+golden: $(DEV)
 	$(RUN) PYTHONPATH=.:tests python -m golden --renew
 
 # results/release/: tables, records, encoders, environment and checksums, for an archive with a DOI.
@@ -62,13 +70,13 @@ bench: $(READY)
 
 # A real SLURM on this machine; as root, after apt install slurm-wlm munge. In an environment of its own.
 cluster-test: | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group cluster --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group dev --group cluster --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	PATH="$(CURDIR)/.venv-cluster/bin:$$PATH" python -m pytest -rs tests/test_cluster.py
 
 # Snakemake's lints except one: all rules share .venv, which uv.lock pins, so no rule names an environment.
 REFUSED := {said = said $$0 "\n"} /^    [*]/ && !/conda environment or container/ {bad = 1} \
 	/^Lints for|^Congratulations/ {ran = 1} END {if (bad || !ran) {printf "%s", said; exit 1}}
-lint: $(READY)
+lint: $(DEV)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile

@@ -117,7 +117,7 @@ def browser_tab(tmp_path_factory):
     import browser
 
     if browser.found() is None:
-        pytest.skip("no Chromium here (apt-get install chromium)")
+        lacking("no Chromium here (apt-get install chromium)")
     with browser.opened(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 
@@ -198,6 +198,11 @@ def command(*words: str, folder: Path, check: bool = True, **environment: str) -
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def lacking(tool: str) -> None:
+    """Skip a test for want of a tool; in CI, which installs it, fail."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(tool)
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import command, free_port, keep_only, keep_runs, set_params
+from conftest import command, free_port, keep_only, keep_runs, lacking, set_params
 
 from pipeline.config.reading import load
 from pipeline.results.rendering import Rendering
@@ -150,6 +150,8 @@ def s3(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     address, rclone = f"127.0.0.1:{free_port()}", Path(sys.executable).with_name("rclone")
+    if not rclone.exists():
+        lacking("no rclone here, which serves S3 (make test installs it)")
     words = [rclone, "serve", "s3", tmp_path / "buckets", "--addr", address, "--auth-key", "reader,hunter2"]
     server = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     try:

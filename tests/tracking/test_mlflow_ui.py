@@ -9,10 +9,11 @@ import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import command, free_port, reserved_port
+from conftest import command, free_port, lacking, reserved_port
 
 from pipeline.system.files import read_json, sha256
 
@@ -148,7 +149,8 @@ def postgresql():
 @pytest.mark.graph
 @pytest.mark.skipif(postgres_folder() is None, reason="no PostgreSQL here (apt-get install postgresql)")
 def test_a_server_on_postgresql_takes_runs_and_artefacts_and_gives_the_table_back(made, tmp_path):
-    pytest.importorskip("psycopg2", reason="psycopg2 lets MLflow speak to PostgreSQL")
+    if find_spec("psycopg2") is None:
+        lacking("no psycopg2 here, by which MLflow speaks to PostgreSQL (make test installs it)")
     shelf, shown = tmp_path / "shelf", (made / "results" / "table5.csv").read_bytes()
     with (
         postgresql() as database,
