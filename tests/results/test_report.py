@@ -175,10 +175,14 @@ def test_real_images_outrank_drawn_ones_which_stay_behind_them(workplace):
     part = next(part for part in Shelf(load()).parts("masci2011", facts) if part.name == "Table 1")
     best = [cell.ours for row in part.body["rows"].values() for cell in row if cell and cell.ours]
     assert best == [f"{float(each['mean']):.2f}" for each in real if each["mean"]]
+    assert {cell.mark.name for row in part.body["rows"].values() for cell in row if cell and cell.ours} == {
+        "capped"
+    }
     assert (part.scale, part.level, part.state, part.folded) == ("reduced", "real", "kept", False)
     ((version, behind),) = part.body["behind"]
     assert version.scale == "smoke"
-    assert {cell.ours for row in behind["rows"].values() for cell in row if cell and cell.ours} == {"77.77"}
+    cells = [cell for row in behind["rows"].values() for cell in row if cell and cell.ours]
+    assert {(cell.ours, cell.mark.name) for cell in cells} == {("77.77", "other")}
 
 
 def test_pipelines_that_are_done_are_shown_before_their_table_is_complete(workplace):
@@ -324,6 +328,9 @@ def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, page, ta
     assert tab.js(shade) < 40
     tab.media(kind="print")
     assert tab.js("getComputedStyle(document.querySelector('nav')).display") == "none"
+    tab.media(kind="print", dark=True)
+    assert tab.js(shade) == 255
+    assert tab.js("getComputedStyle(document.querySelector('.part img')).filter") == "none"
     tab.media()
     tab.size(*browser.PHONE)
     tab.goto(page)
@@ -337,6 +344,13 @@ def test_it_fits_a_phone_goes_dark_and_leaves_the_frame_off_paper(made, page, ta
 
 GONE = "smoke/evaluate/finetune.gone.centre/0-0123456789"
 BAD = "<img src=x onerror=hit()><script>hit()</script>\"' {{ 7 * 7 }}"
+
+
+def test_a_table_without_printed_numbers_has_one_column_for_ours(made, page, tab):
+    tab.goto(page)
+    heads = "[...document.querySelectorAll('#dong2016-{} .results')].map(e => e.querySelectorAll('thead th').length)"
+    assert tab.js(heads.format("ablations")) == [4]
+    assert tab.js(heads.format("table5")) == [3]  # a column, over the paper's and ours
 
 
 def test_text_from_outside_is_escaped(made, tab):

@@ -27,7 +27,7 @@ MARKS = {
     "below": Mark("apart", "▼", "further below the paper’s number"),
     "alone": Mark("alone", "", "the paper prints no number here"),
     "substitute": Mark("other", "≠", "measured on other data than the paper’s, so not compared"),
-    "capped": Mark("other", "◐", "made at a scale that does less than the paper, so not compared"),
+    "capped": Mark("capped", "◐", "made at a scale that does less than the paper, so not compared"),
     "drawn": Mark(
         "other", "◌", "made from drawn pictures: shows that the machinery runs, reproduces nothing"
     ),

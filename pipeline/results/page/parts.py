@@ -132,6 +132,7 @@ class Shelf:
             "columns": layout.columns,
             "rows": rows,
             "n": counts.pop() if len(counts) == 1 else "",  # if equal for all cells
+            "printed": any(each.paper for cells in rows.values() for each in cells if each),
         }
 
     def networks(self, paper: str, key: str, title: str) -> Part:
