@@ -9,6 +9,7 @@ from pipeline.results.rendering import KINDS, renderings
 from pipeline.runner.session import Session
 from pipeline.results.targets import phases, rendered
 from pipeline.summary import files as summarised
+from pipeline.work.identity import words_of
 
 RENDERINGS = renderings()  # by file without its ending: results/table6
 # An input of stale renderings only, newer than any of them; removed when Snakemake ends.
@@ -136,6 +137,27 @@ for stage, files in {
             stage=stage,  # a shell command is evaluated after the loop
         shell:
             "python -m pipeline.runner.worker {params.stage} {wildcards.name} --seed {wildcards.seed} --scale {wildcards.scale} > {log} 2>&1"
+
+
+# Seeds of a run as one job: --config together=N. Snakemake prefers a rule without wildcards to those above.
+for seeds in session.side_by_side() if session.together > 1 else ():
+
+    rule:
+        name:
+            f"{seeds[0].stage}_{seeds[0].name}_{seeds[0].seed}"
+        input:
+            [ancient(str(file)) for each in seeds for file in each.inputs],
+        output:
+            [str(file) for each in seeds for file in each.outputs],
+        log:
+            f"results/logs/{seeds[0].identity}.log",
+        threads: settings.engine.threads
+        resources:
+            gpu=1,
+        params:
+            words=words_of(seeds),
+        shell:
+            "python -m pipeline.runner.worker {params.words} > {log} 2>&1"
 
 
 # table, figure, claims, architecture

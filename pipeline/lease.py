@@ -12,13 +12,13 @@ from pathlib import Path
 from pipeline import papers
 from pipeline.config.typed import nearest
 from pipeline.runner.cli import begun, exit_code_of
-from pipeline.runner.lease import BACK, LIST, SHRUNK, line_of, made, work
+from pipeline.runner.lease import BACK, LIST, SHRUNK, work
 from pipeline.system.files import RESULTS, write_whole
 from pipeline.system.parcel import pack, unpack
 from pipeline.tracking.events import EVENTS
 from pipeline.tracking.provenance import COMMIT, commit
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement, Shards, Training
+from pipeline.work.identity import Measurement, Shards, Training, made, words_of
 
 MIB = 1 << 20
 SEND = "send"  # name of the parcel of project, data and list
@@ -40,7 +40,7 @@ def pack_lease(
     read = {file for each in works for file in (*each.inputs, *(each.folder / name for name in PROGRESS))}
     files: dict[str, Path | bytes] = {
         str(COMMIT): commit().encode(),
-        str(LIST): "".join(f"{line_of(job)}\n" for job in jobs).encode(),
+        str(LIST): "".join(f"{words_of(job)}\n" for job in jobs).encode(),
         **{str(file): file for file in (Path("params.yaml"), *code)},
     }
     for shards, split in dict.fromkeys(pair for each in works for pair in splits_of(each)):
@@ -48,7 +48,7 @@ def pack_lease(
     files |= {str(file): file for file in sorted(read) if file.exists()}
     parts = pack(files, FOLDER, SEND, part=part)
     size = sum(file.stat().st_size for file in parts) / MIB
-    print("".join(f"{line_of(job)}\n" for job in jobs), end="")
+    print("".join(f"{words_of(job)}\n" for job in jobs), end="")
     print(f"{len(jobs)} jobs, {size:.1f} MiB: {' '.join(map(str, parts))}")
     print(
         "there: cat send.* | tar -x && sha256sum --check --quiet SHA256SUMS && python -m pipeline.lease work"
@@ -70,7 +70,7 @@ def jobs_left(graph: Graph, targets: Sequence[str], *, together: int) -> list[li
             add(list({each.identity: each for each in before if each and each.label == name}.values()))
         for job in [left] if left and isinstance(left[0], Training) else [[each] for each in left]:
             if job:
-                jobs[line_of(job)] = job
+                jobs[words_of(job)] = job
 
     measurements = [each for shown in targets for each in measurements_of(graph, shown)]
     rounds: dict[tuple[int, str], list[Measurement]] = {}

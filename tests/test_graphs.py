@@ -231,7 +231,7 @@ def test_impossible_graphs_are_refused_before_anything_runs(workplace):
     said = snakemake(workplace, "results/table6.csv", "--config", "scale=papr", check=False)
     assert "there is no scale 'papr'; did you mean 'paper'?" in said
     said = snakemake(workplace, "results/table6.csv", "--config", "scal=paper", check=False)
-    assert "--config takes scale=…, and no 'scal'" in said
+    assert "--config takes scale=… and together=…, and no 'scal'" in said
     for slip, meant in (("tabel6.csv", "table6.csv"), ("zhao2016/tabel1.md", "zhao2016/table1.md")):
         said = snakemake(workplace, f"results/{slip}", check=False)
         assert f"nothing makes results/{slip}; did you mean results/{meant}" in said

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,9 @@ from pipeline.system.parcel import fitting, pack
 from pipeline.system.progress import lasting
 from pipeline.tracking.follower import FOLLOWED
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement, Training
+from pipeline.work.identity import Measurement, Training, made, words_of
 
-LIST = Path(
-    "lease.txt"
-)  # lines of words for python -m pipeline: pretrain cifar10-pixel --seed 0 1 --scale paper
+LIST = Path("lease.txt")  # what `python -m pipeline` is given: pretrain cifar10-pixel --seed 0 --scale paper
 BACK = "back"  # name of the parcel of results
 SMALL = ("run.json", "metrics.json", "events.jsonl")  # go back each time, and first
 LARGE = ("arrays.npz", "pictures.png", "checkpoint.pt", "weights.pt")  # go back once, in this order
@@ -49,10 +46,8 @@ def work(minutes: float, back: Path, *, part: int, most: int) -> None:
         print("stopped", flush=True)
     finally:
         beside.communicate()
-        print(
-            f"{sum(all(map(made, some)) for some in works.values())} of {len(lines)} jobs are made",
-            flush=True,
-        )
+        done = sum(all(map(made, some)) for some in works.values())
+        print(f"{done} of {len(lines)} jobs are made", flush=True)
         _pack([each for some in works.values() for each in some], back, part=part, most=most)
 
 
@@ -62,22 +57,6 @@ def works_of(graph: Graph, line: str) -> list[Training | Measurement]:
     if stage in STAGES:
         return [graph.training(stage, name, int(seed)) for seed in seeds]
     return [graph.measurement(name, int(seed)) for seed in seeds]
-
-
-def line_of(works: Sequence[Training | Measurement]) -> str:
-    first, seeds = works[0], []
-    stage, name = (first.stage, first.name) if isinstance(first, Training) else ("evaluate", first.name)
-    for each in works:
-        seeds.append(str(each.seed if isinstance(each, Training) else each.training.seed))
-    return f"{stage} {name} --seed {' '.join(seeds)} --scale {first.shards.scale}"
-
-
-def made(work: Training | Measurement) -> bool:
-    return all(file.exists() for file in files_of(work))
-
-
-def files_of(work: Training | Measurement) -> list[Path]:
-    return [work.weights, work.record] if isinstance(work, Training) else [work.metrics]
 
 
 def log_of(work: Training | Measurement) -> Path:
@@ -94,7 +73,7 @@ def _do(line: str, works: list[Training | Measurement], until: float) -> None:
     log, began = log_of(works[0]), time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        words = [sys.executable, "-m", "pipeline.runner.worker", *line_of(works).split()]
+        words = [sys.executable, "-m", "pipeline.runner.worker", *words_of(works).split()]
         job = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
         try:
             job.wait(max(0.0, until - time.monotonic()))
@@ -126,10 +105,8 @@ def _pack(works: list[Training | Measurement], back: Path, *, part: int, most: i
     large = [file for name in LARGE for each in works if (file := each.folder / name).exists()]
     sums = {file: sha256(file) for file in large}
     returned = set(RETURNED.read_text().split()) if RETURNED.exists() else set()
-    files = [
-        *(file for file in small if file.exists()),
-        *(file for file in large if sums[file] not in returned),
-    ]
+    files = [file for file in small if file.exists()]
+    files += [file for file in large if sums[file] not in returned]
     chosen = fitting({str(file): file for file in files}, most)
     parts = pack(chosen, back, BACK, part=part)
     write_text(RETURNED, "\n".join(returned | {sums[file] for file in chosen.values() if file in sums}))

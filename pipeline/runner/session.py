@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import redirect_stderr, suppress
 from difflib import get_close_matches
 from io import StringIO
@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from pipeline import papers
 from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
 from pipeline.runner import worker
 from pipeline.runner.lines import JobLines, print_job_lines
 from pipeline.system.files import RESULTS
@@ -21,6 +22,7 @@ from pipeline.system.locks import hold, holder
 from pipeline.tracking.delivery import waits
 from pipeline.tracking.follower import FOLLOWED, finish, follow
 from pipeline.work.graph import Graph
+from pipeline.work.identity import Training, made
 
 LOCK = RESULTS / ".graph.lock"
 LISTED = "`python -m pipeline` lists what can be made"
@@ -36,10 +38,18 @@ class Session:
         self.beside: list[subprocess.Popen | None] = []
         self.files = files
         self.asked = _asked() if workflow.is_main_process else None
-        self.graph = _graph(config)
+        self.graph, self.together = _graph(config), _together(config)
         if self.asked and self.asked.cores and not self.asked.dryrun:
             refuse_second()
         atexit.register(self._deliver_leftovers)
+
+    def side_by_side(self) -> Iterator[list[Training]]:
+        """Seeds of a run that are left, as many as --config together=N lets train in one process."""
+        names = [(stage, name) for stage in STAGES for name in self.graph.params.runs(stage)]
+        for run in names:
+            left = [each for each in self.graph.trainings(*run) if not made(each)]
+            parts = (left[at : at + self.together] for at in range(0, len(left), self.together))
+            yield from (part for part in parts if len(part) > 1)
 
     def check_targets(self) -> None:
         """Snakemake answers a misspelt target in twenty lines; call this after the last rule."""
@@ -162,14 +172,21 @@ def idle() -> bool:
 
 def _graph(config: Mapping[str, Any]) -> Graph:
     """Load params.yaml at the scale of --config; exit on user errors in one line, without a traceback."""
-    if slips := set(config) - {"scale"}:
-        sys.exit(f"--config takes scale=…, and no {min(slips)!r}")
+    if slips := set(config) - {"scale", "together"}:
+        sys.exit(f"--config takes scale=… and together=…, and no {min(slips)!r}")
     try:
         params = load(scale=config.get("scale"))
         papers.check(params)
     except ValueError as slip:
         sys.exit(str(slip))
     return Graph(params)
+
+
+def _together(config: Mapping[str, Any]) -> int:
+    number = config.get("together", 1)
+    if type(number) is not int or number < 1:
+        sys.exit(f"--config together={number}: give how many seeds of a run train in one process, 1 or more")
+    return number
 
 
 def _asked() -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,10 @@ class Training:
         return self.folder / "run.json"
 
     @property
+    def outputs(self) -> list[Path]:
+        return [self.weights, self.record]
+
+    @property
     def inputs(self) -> list[Path]:
         """The shards, and the weights that it starts from."""
         return [self.shards.manifest, *([self.start.weights] if self.start else [])]
@@ -141,7 +146,24 @@ class Measurement:
         return self.folder / "metrics.json"
 
     @property
+    def outputs(self) -> list[Path]:
+        return [self.metrics]
+
+    @property
     def inputs(self) -> list[Path]:
         """Shards of the measurement and of the training, weights, and the training's record."""
         manifests = dict.fromkeys((self.shards.manifest, self.training.shards.manifest))
         return [*manifests, self.training.weights, self.training.record]
+
+
+def made(work: Training | Measurement) -> bool:
+    return all(file.exists() for file in work.outputs)
+
+
+def words_of(works: Sequence[Training | Measurement]) -> str:
+    """What `python -m pipeline` is given to make seeds of a run: pretrain a --seed 0 1 --scale paper."""
+    trainings = [each if isinstance(each, Training) else each.training for each in works]
+    first, training = works[0], trainings[0]
+    stage = training.stage if isinstance(first, Training) else "evaluate"
+    seeds = " ".join(str(each.seed) for each in trainings)
+    return f"{stage} {first.name} --seed {seeds} --scale {training.scale}"

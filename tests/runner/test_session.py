@@ -1,6 +1,7 @@
 """One graph at a time in a folder, and no polling by Snakemake that grows with the graph."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, command
+from conftest import ROOT, command, keep_only, set_params
 
+from pipeline.config.reading import load
 from pipeline.runner.session import LOCK, alone, idle
+from pipeline.work.graph import Graph
 
 SLOW_JOBS = """
+from pipeline.config.reading import load
 from pipeline.runner.session import Session
 session = Session(workflow, config, files=["results/slow.csv"])
 onstart:
@@ -61,6 +65,28 @@ def test_a_graph_that_is_stopped_ends_with_one_line(workplace, blow, everyone):
     assert graph.returncode == 1
     lines = [line for line in said.splitlines() if line != "Terminated"]  # which bash says of `sleep`
     assert lines == ["stopped, 0 of 13 done; the same command goes on from what is written"]
+
+
+def test_seeds_of_a_run_are_one_job_if_asked_for_and_only_those_that_are_left(workplace):
+    keep_only(workplace, "table5")
+    set_params(workplace, scales__smoke__repeats=3)
+    runs = Graph(load()).trainings("finetune", "stl10-gaussian")
+    weights = [str(each.weights) for each in runs]
+
+    def jobs(together, *words):
+        options = ("--resources", "gpu=1", "--config", f"together={together}")
+        said = command("snakemake", "--cores", "1", *weights, *words, *options, folder=workplace).stdout
+        return set(re.findall(r"^((?:pre|fine)\S+) +(\d)$", said, re.MULTILINE))
+
+    assert jobs(1, "-n") == {("finetune_run", "3")}
+    assert jobs(2, "-n") == {("finetune_stl10-gaussian_0", "1"), ("finetune_run", "1")}
+    command("snakemake", "--cores", "1", weights[1], folder=workplace)
+    assert jobs(3, "-n") == {("finetune_stl10-gaussian_0", "1")}
+    jobs(3)
+    said = (workplace / "results" / "logs" / f"{runs[0].identity}.log").read_text()
+    assert all(Path(file).exists() for file in weights), said
+    assert jobs(3, "-n") == set()
+    assert command("snakemake", "-n", "--config", "together=0", folder=workplace, check=False).returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from pipeline.config.reading import load
 from pipeline.data.writer import shard
 from pipeline.lease import MIB, jobs_left, measurements_of, merge, pack_lease
 from pipeline.results.tables import table
-from pipeline.runner.lease import BACK, line_of
+from pipeline.runner.lease import BACK
 from pipeline.system.files import write_text
 from pipeline.system.parcel import pack, unpack
 from pipeline.training.run import train
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement, Training
+from pipeline.work.identity import Measurement, Training, words_of
 
 THERE = ("torch", "numpy", "pillow", "psutil", "pyyaml")  # with what these need: all that the machine has
 INSTALLED = {re.sub("[-_.]+", "-", each.name).lower() for each in importlib.metadata.distributions()}
@@ -166,7 +166,7 @@ def test_without_time_nothing_begins_and_what_has_no_room_goes_back_in_another_c
 def test_jobs_are_in_order_of_value_and_after_what_they_start_from(workplace):
     set_params(workplace, scales__smoke__repeats=3)
     graph = Graph(load())
-    one = [line_of(job).split(" --")[0:2] for job in jobs_left(graph, [TABLE], together=1)]
+    one = [words_of(job).split(" --")[0:2] for job in jobs_left(graph, [TABLE], together=1)]
     assert [seeds for _, seeds in one] == sorted(seeds for _, seeds in one)
     assert one[:3] == [
         ["pretrain stl10-small", "seed 0"],
@@ -179,7 +179,7 @@ def test_jobs_are_in_order_of_value_and_after_what_they_start_from(workplace):
         for each in job:
             start = each.start if isinstance(each, Training) else each.training
             assert start is None or start.identity in before
-    lines = [line_of(job) for job in jobs]
+    lines = [words_of(job) for job in jobs]
     assert lines[0] == "pretrain stl10-small --seed 0 1 --scale smoke"
     assert "finetune stl10-ours --seed 0 1 --scale smoke" in lines
 
