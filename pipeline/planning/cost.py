@@ -33,6 +33,7 @@ class Job:
     images: int = 0  # through the network in all epochs, or into shards
     steps: int = 0
     flops: float = 0.0
+    launches: int = 0  # of kernels on a GPU
     seconds: float = 0.0
     disk: int = 0  # bytes of its outputs
     needs: list[str] = field(default_factory=list)  # labels of the jobs that it depends on, finished or not
@@ -86,7 +87,7 @@ def measured_on(measurement: Measurement) -> int:
 
 
 def cost(graph: Graph, left: list[Job], rehearsal: Rehearsal) -> None:
-    """Fill in the images, FLOPs, seconds and bytes of each job."""
+    """Fill in the images, FLOPs, launches, seconds and bytes of each job."""
     progress = Progress(len(left), "rehearsed: job")
     for number, job in enumerate(left, start=1):
         if job.stage in STAGES:
@@ -115,26 +116,26 @@ def raw(graph: Graph) -> dict[str, Shards]:
 
 
 def _training(job: Job, training: Training, rehearsal: Rehearsal) -> None:
-    spec, per_image = training.spec, rehearsal.training(training)
+    spec, rehearsed = training.spec, rehearsal.training(training)
     job.steps, batch = steps_of(training)
     job.images = job.steps * batch
-    job.flops = job.images * per_image.flops
+    job.flops, job.launches = job.images * rehearsed.flops, job.steps * rehearsed.launches
     held = count_of(training.shards, spec.data.split) if spec.epochs else 0
-    job.seconds = job.images * per_image.seconds + held * rehearsal.reading(training.shards, spec.data.split)
-    job.disk = 4 * per_image.parameters
+    job.seconds = job.images * rehearsed.seconds + held * rehearsal.reading(training.shards, spec.data.split)
+    job.disk = 4 * rehearsed.parameters
     job.needs = [f"shard {training.shards.name} 0"]
     if training.start:
         job.needs.append(f"pretrain {training.start.name} {training.start.seed}")
 
 
 def _measuring(job: Job, measurement: Measurement, rehearsal: Rehearsal) -> None:
-    training, protocol, per_image = measurement.training, measurement.spec, rehearsal.measuring(measurement)
+    training, protocol, rehearsed = measurement.training, measurement.spec, rehearsal.measuring(measurement)
     job.images = measured_on(measurement) + labels_of(protocol)
     job.steps = -(-job.images // BATCH) * max(1, protocol.crops)
-    job.flops = job.images * per_image.flops
+    job.flops, job.launches = job.images * rehearsed.flops, job.steps * rehearsed.launches
     split = training.spec.data.split if protocol.split == "validation" else protocol.split
     held = count_of(measurement.shards, split)
-    job.seconds = job.images * per_image.seconds + held * rehearsal.reading(measurement.shards, split)
+    job.seconds = job.images * rehearsed.seconds + held * rehearsal.reading(measurement.shards, split)
     job.seconds += LEARNING if labels_of(protocol) else 0
     job.needs = [f"{training.stage} {training.name} {training.seed}", f"shard {measurement.shards.name} 0"]
 

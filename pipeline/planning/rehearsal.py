@@ -8,21 +8,23 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.compute.device import device_at_hand, prepare
-from pipeline.compute.engine import precision
+from pipeline.compute.engine import on_device, precision
 from pipeline.config.params import Engine
 from pipeline.config.protocols import Protocol
 from pipeline.config.typed import Choice, plain
 from pipeline.data.batches import Batch, Batches, Mixed
-from pipeline.data.images import images_of
+from pipeline.data.images import Images, images_of
 from pipeline.data.manifest import open_manifest
 from pipeline.data.window import Window
 from pipeline.data.writer import open_split, write_split
@@ -38,6 +40,7 @@ CLOCKS = {True: time.process_time, False: time.perf_counter}
 
 
 LONGEST = 2.0  # seconds of one rehearsed step; of a batch that would take longer, a part is rehearsed
+UNLAUNCHED = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh")
 SECONDS = 0.5  # for which a rehearsal repeats its steps, at least
 
 
@@ -45,6 +48,7 @@ SECONDS = 0.5  # for which a rehearsal repeats its steps, at least
 class Cost:
     flops: float  # of one image
     seconds: float  # of one image
+    launches: int = 0  # of kernels, in one step
     parameters: int = 0
 
 
@@ -86,31 +90,32 @@ class Rehearsal:
         return self._once(kind, lambda: self._training(training))
 
     def _training(self, training: Training) -> Cost:
-        images = images_of(on_drawn(training), stream_above_gb=math.inf)
+        on = self.device if on_device(self.engine, self.device) else None
+        images = images_of(on_drawn(training), stream_above_gb=math.inf, on=on)
         spec, manifest = training.spec, images.manifest
         still = replace(spec.optimiser.options, lr=0.0)  # or weights that `init` did not draw may diverge
         spec = replace(spec, optimiser=Choice(spec.optimiser.name, still))
         model = self._ready(objective_of(spec).build(spec, manifest))
 
-        def take(size: int) -> Batches:
-            return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
+        def batches(size: int, images: Images = images) -> Batches | Mixed:
+            def take(size: int) -> Batches:
+                return Batches(images, np.arange(size) % manifest.count, spec.augment, batch=size, seed=0)
 
-        def batches(size: int) -> Batches | Mixed:
             return Mixed(take(size // 2), take(size - size // 2)) if spec.data.unlabelled else take(size)
 
         def loss(batch: Batch, generator: torch.Generator) -> Tensor:
             return objective_of(spec).loss(model, batch, spec, generator)
 
-        def steps(count: int, size: int) -> None:
+        def steps(count: int, size: int, engine: Engine = self.engine, images: Images = images) -> None:
             fit(
                 model,
                 loss,
-                batches(size),
+                batches(size, images),
                 replace(spec, epochs=count),
                 seed=0,
                 owner={},
                 folder=Path(),
-                engine=self.engine,
+                engine=engine,
                 device=self.device,
             )
 
@@ -118,12 +123,15 @@ class Rehearsal:
         spec = objective_of(spec).prepare(model, batches(few), spec, seed=0, device=self.device)
         batch, generator = batches(few).at(0, self.device), torch.Generator(self.device)
         flops = _flops(lambda: loss(batch, generator).backward()) / few
+        as_gpu = replace(self.engine, precision="bf16", compile="never", convolution="torch")
+        held = images_of(on_drawn(training), stream_above_gb=math.inf, on=self.device)
+        one, two = (kernels(partial(steps, count, few, as_gpu, held)) for count in (1, 2))
         steps(1, few)
         size = max(few, min(spec.batch, int(LONGEST / self._timed(lambda: steps(1, few)) * few)))
         steps(1, size)
         count = max(1, min(50, int(LONGEST / 10 / self._timed(lambda: steps(1, size)))))
         seconds = self._repeated(lambda: steps(count, size)) / count
-        return Cost(flops, seconds / size, sum(weights.numel() for weights in model.parameters()))
+        return Cost(flops, seconds / size, two - one, sum(weights.numel() for weights in model.parameters()))
 
     def measuring(self, measurement: Measurement) -> Cost:
         spec, training = measurement.spec, measurement.training.spec
@@ -151,7 +159,8 @@ class Rehearsal:
         flops = _flops(lambda: act(few)) / (few + fitted)
         count = max(few, min(PICTURES, int(LONGEST / self._timed(lambda: act(few)) * few)))
         act(count)
-        return Cost(flops, self._repeated(lambda: act(count)) / (count + fitted))
+        launches = kernels(lambda: act(few)) // max(1, measurement.spec.crops)
+        return Cost(flops, self._repeated(lambda: act(count)) / (count + fitted), launches)
 
     def _sharding(self, shards: Shards) -> float:
         """Seconds to shard one image; photographs are JPEG files in the source's usual size."""
@@ -196,3 +205,20 @@ def _flops(act: Callable[[], Any]) -> float:
     with FlopCounterMode(display=False) as counter:
         act()
     return float(counter.get_total_flops())
+
+
+class Kernels(TorchDispatchMode):
+    """Count operations that write values; eager torch launches a kernel or more for each on a GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        views = any(each.alias_info and not each.alias_info.is_write for each in func._schema.returns)
+        self.count += not (views or func.overloadpacket.__name__ in UNLAUNCHED)
+        return func(*args, **(kwargs or {}))
+
+
+def kernels(act: Callable[[], Any]) -> int:
+    with Kernels() as counter:
+        act()
+    return counter.count

@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import keep_only, set_params
+from torch.nn.functional import conv2d
 
 from pipeline import papers, plan
 from pipeline.config.reading import load
@@ -16,7 +18,7 @@ from pipeline.models.dong import AutoEncoder, Classifier, Encoder, network_2
 from pipeline.models.layer_costs import count
 from pipeline.planning import cost
 from pipeline.planning.cost import Job, longest
-from pipeline.planning.rehearsal import Rehearsal
+from pipeline.planning.rehearsal import Rehearsal, kernels
 from pipeline.system.files import write_json
 from pipeline.work.graph import Graph
 
@@ -28,6 +30,7 @@ PLANNED = {
     "cores": 1,
     "seconds": 1,
     "wall_seconds": 1,
+    "launches": 0,
     "gpu_seconds": {},
     "other_seconds": 1,
     "disk": 0,
@@ -73,6 +76,9 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     forward = sum(layer.flops for layer in layers)
     # backward takes twice that, less the gradient of the input
     assert training.flops == 2 * 48 * (3 * forward - layers[0].flops)
+    assert training.launches % 6 == 0
+    assert 250 < training.launches / 6 < 450  # 30 layers forward and backward, corruption, Adam
+    assert planned["launches"] == sum(job.launches for job in jobs)
     measured = by_label["evaluate finetune.voc2007-imagenet-full.crops10 0"]
     assert measured.images == 40
     spec = Graph(load()).training("finetune", "voc2007-imagenet-full", 0).spec
@@ -91,6 +97,25 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     said = plan.text(planned)
     assert "| evaluate finetune.voc2007-imagenet-full.crops10" in said
     assert "To download: nothing." in said
+
+
+def test_kernels_are_counted_and_views_and_empty_tensors_are_not():
+    x, weights = torch.ones(2, 3, 5, 5), torch.ones(4, 3, 3, 3, requires_grad=True)
+    assert kernels(lambda: conv2d(x, weights).relu()) == 2
+    assert kernels(lambda: torch.empty_like(x).permute(0, 2, 3, 1)[:, 1:].unsqueeze(0)) == 0
+    assert kernels(lambda: x.view(2, -1).add_(1)) == 1
+    assert (
+        kernels(lambda: conv2d(x, weights).sum().backward()) > kernels(lambda: conv2d(x, weights).sum()) + 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("flops", "launches", "seconds"),
+    [(1e15, 10**6, 10.0), (1e15, 10**5, 1e15 / (0.25 * 989e12)), (0.0, 10**6, 0.0)],
+)
+def test_a_gpu_takes_as_long_as_its_launches_or_its_flops(flops, launches, seconds):
+    job = Job("pretrain", "a", 0, steps=1000, flops=flops, launches=launches)
+    assert plan.on(job, plan.GPUS["H200"]) == pytest.approx(seconds)
 
 
 def test_a_plan_is_whole_in_a_process_that_switched_log_records_off(workplace):
