@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ BATCH = 64
 
 def preparation(params: Params) -> Iterator[Row]:
     """Time gathering, cropping, mirroring and corrupting against one worker of the peer."""
-    prepare(1)
+    prepare(replace(params.engine, threads=1))
     cpu = torch.device("cpu")
     for crop, (side, count, jpeg) in SHAPES.items():
         pictures = Pictures(params, side=side, count=count, jpeg=jpeg)

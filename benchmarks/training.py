@@ -96,7 +96,7 @@ class Ours:
 
 def rows(params: Params) -> Iterator[Row]:
     threads = os.cpu_count() or 1
-    prepare(threads)
+    prepare(replace(params.engine, threads=threads), one_shape=True)
     pictures = Pictures(params, side=32, count=2048)
     native = precision(replace(params.engine, precision="auto"), device_at_hand()) == "bf16"
     for n, steps in STEPS.items():

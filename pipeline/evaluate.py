@@ -24,7 +24,7 @@ def evaluate(graph: Graph, name: str, seed: int) -> None:
     """Write metrics.json: percentages, and PSNR in dB."""
     measurement, engine = graph.measurement(name, seed), graph.params.engine
     training, protocol = measurement.training, measurement.spec
-    prepare(engine.threads)
+    prepare(engine)
     began, device = time.time(), device_at_hand()
     above = engine.stream_above_gb
     if protocol.split == "validation":

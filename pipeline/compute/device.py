@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from pipeline.compute import distributed
+from pipeline.config.params import Engine
 
 COMPILER = os.environ.get("CXX", "g++")  # compiles for this machine's CPU
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of <malloc.h>
@@ -52,14 +53,23 @@ def untaken(names: list[str]) -> int:
     return os.getpid() % len(names)
 
 
-def prepare(threads: int) -> None:
-    """Set up this process: threads, fp32 without TF32, reuse of freed memory.
+def prepare(engine: Engine, *, one_shape: bool = False) -> None:
+    """Set up this process: threads, fp32 without TF32, determinism, reuse of freed memory.
 
-    cuDNN would round the inputs of fp32 convolutions to TF32. glibc returns large blocks to the system and
-    faults them in again page by page: two thirds of the time of a batch of photographs.
+    cuDNN would round the inputs of fp32 convolutions to TF32. With `one_shape` of batches it times its
+    algorithms for each convolution and keeps the fastest, unless runs have to repeat to the bit. glibc
+    returns large blocks to the system and faults them in again page by page: two thirds of the time of a
+    batch of photographs.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(engine.threads)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = one_shape and not engine.deterministic
+    torch.backends.cudnn.deterministic = engine.deterministic
+    if torch.are_deterministic_algorithms_enabled() != engine.deterministic:
+        torch.use_deterministic_algorithms(engine.deterministic)  # takes 1.4 s: imports torch's compiler
+    if engine.deterministic:
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a slow check
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read with the first product of matrices
     with suppress(AttributeError, OSError, TypeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)

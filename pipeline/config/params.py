@@ -40,6 +40,7 @@ class Engine:
     images: Literal["auto", "host", "device"]  # where batches of a data set in memory are cut
     compile: Literal["auto", "always", "never"]  # whether torch compiles the network
     convolution: Literal["auto", "winograd", "torch"]  # algorithm of 3 x 3 convolutions
+    deterministic: bool  # a GPU repeats a run to the bit, more slowly
     checkpoint_seconds: float
     log_seconds: float
     stream_above_gb: float  # a split whose pixels need more memory than this is streamed

@@ -64,7 +64,7 @@ class Rehearsal:
     def _once(self, kind: Any, act: Callable[[], Any]) -> Any:
         name = json.dumps(kind, sort_keys=True, default=str)
         if name not in self._known:
-            prepare(self.engine.threads)
+            prepare(self.engine, one_shape=True)
             with contextlib.chdir(self._folder.name), contextlib.redirect_stderr(io.StringIO()):
                 self._known[name] = act()
         return self._known[name]

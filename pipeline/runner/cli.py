@@ -76,6 +76,9 @@ def exit_code_of(who: str, act: Callable[[], Any]) -> int:
         print(f"{who}: {_one_line(error)}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
+        if "does not have a deterministic implementation" in str(error):
+            print(f"{who}: {str(error).split(',')[0]}; set engine.deterministic: false", file=sys.stderr)
+            return 1
         # compare torch's OutOfMemoryError (a GPU's) by name: importing torch would slow every command
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise

@@ -40,7 +40,7 @@ def train(graph: Graph, stage: str, name: str, *seeds: int) -> None:
     """Train a run, or resume it; several seeds take turns in this process, each as if alone."""
     if distributed.RANKS > 1 and len(seeds) > 1:
         raise ValueError("torchrun's processes share one training; give one seed")
-    prepare(graph.params.engine.threads)
+    prepare(graph.params.engine, one_shape=True)
     trainings = [graph.training(stage, name, seed) for seed in dict.fromkeys(seeds)]
     device, stopping, engine = device_at_hand(), list[int](), graph.params.engine
     with followed("train") if len(trainings) > 1 else nullcontext():

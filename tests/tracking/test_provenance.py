@@ -5,7 +5,6 @@ import re
 import pytest
 import torch
 
-from pipeline.compute.device import prepare
 from pipeline.runner.cli import exit_code_of
 from pipeline.tracking.provenance import COMMIT, commit
 
@@ -42,9 +41,3 @@ def test_an_error_of_ours_keeps_its_traceback():
 
     with pytest.raises(RuntimeError, match="another shape"):
         exit_code_of("pretrain cifar10", act)
-
-
-def test_fp32_is_not_tf32():
-    prepare(1)
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
