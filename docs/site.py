@@ -77,10 +77,10 @@ def _record(name: str, record: dict[str, Any]) -> Iterator[str]:
         yield "No values."
         return
     required = {*record.get("required", ()), *record.get("else", {}).get("required", ())}
-    yield "| key | value | default | |\n| --- | --- | --- | --- |"
+    yield "| key | value | default |\n| --- | --- | --- |"
     for key, of in record["properties"].items():
         default = "" if key in required else f"`{json.dumps(of.get('default'))}`"
-        yield f"| `{key}` | {_kind(of)} | {default} | {of.get('description', '')} |".replace("  ", " ")
+        yield f"| `{key}` | {'; '.join(filter(None, (_kind(of), of.get('description'))))} | {default} |"
 
 
 def _kind(of: dict[str, Any]) -> str:
