@@ -131,6 +131,7 @@ NETWORKS = {
     "network-1": Network1,
     "network-2": Network2,
     "all-cnn-c": Network2,
+    "strided-alexnet": Network2,
     "wide-resnet": WideResnet,
     "stack": Stack,
     "what-where": WhatWhere,

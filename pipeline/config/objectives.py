@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from pipeline.config.runs import Run
 
-DONG = ("network-1", "network-2", "all-cnn-c")
+DONG = ("network-1", "network-2", "all-cnn-c", "strided-alexnet")
 DECODED = (*DONG, "wide-resnet")  # networks whose every layer can be decoded
 MACRO_LAYERS = ("vgg", "alexnet")
 

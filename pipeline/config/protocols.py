@@ -27,6 +27,11 @@ class Decode:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tones:
+    """How contrast and saturation of images decoded from a layer differ from the originals'."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Svm:
     """A linear support vector machine on the top activations."""
 
@@ -53,6 +58,7 @@ MEASURES = {
     "svm": Svm,
     "shift": Shift,
     "decode": Decode,
+    "tones": Tones,
     "weights": Weights,
 }
 

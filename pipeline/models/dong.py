@@ -32,10 +32,23 @@ def all_cnn_c(*, n: int) -> list[Conv]:
     return block(n, 3) + block(2 * n, 3) + [Conv(2 * n), Conv(2 * n, kernel=1)]
 
 
+def strided_alexnet(*, n: int) -> list[Conv]:
+    """AlexNet's five convolutions, n = 96; stride replaces its pooling, as Network-2 replaces VGG-16's."""
+    second, third = round(n * 8 / 3), 4 * n
+    return [
+        Conv(n, kernel=11, stride=8),  # 4, and 2 of the pooling
+        Conv(second, kernel=5, stride=2),
+        Conv(third),
+        Conv(third),
+        Conv(second, stride=2),
+    ]
+
+
 NETWORKS: dict[str, Callable[..., list[Conv]]] = {
     "network-1": network_1,
     "network-2": network_2,
     "all-cnn-c": all_cnn_c,
+    "strided-alexnet": strided_alexnet,
 }
 
 Pairs = list[tuple[int, int]]  # (encoder layer, decoder layer), counted from 1; encoder layer 0 is the input

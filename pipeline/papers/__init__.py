@@ -1,6 +1,17 @@
 """The papers' tables, figures and claims, and the runs that reproduce them: a checked YAML file a paper."""
 
-from pipeline.papers.claims import CLAIMS, Above, Best, Claim, Close, Concordant, Gain, Order, Steadier
+from pipeline.papers.claims import (
+    CLAIMS,
+    Above,
+    Best,
+    Changed,
+    Claim,
+    Close,
+    Concordant,
+    Gain,
+    Order,
+    Steadier,
+)
 from pipeline.papers.drawings import Figure
 from pipeline.papers.layouts import Cell, Table
 from pipeline.papers.reading import (
@@ -22,6 +33,7 @@ __all__ = [
     "Above",
     "Best",
     "Cell",
+    "Changed",
     "Claim",
     "Close",
     "Concordant",

@@ -63,6 +63,15 @@ class Close:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Changed:
+    """One run's metric lies above or below another's."""
+
+    metric: str
+    of: tuple[str, str]
+    by: float  # by more than this fraction of the second's
+
+
+@dataclass(frozen=True, kw_only=True)
 class Steadier:
     """One run's metric spreads less over seeds than another's."""
 
@@ -77,6 +86,7 @@ CLAIMS = {
     "gain": Gain,
     "concordant": Concordant,
     "close": Close,
+    "changed": Changed,
     "steadier": Steadier,
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.objectives import objective_of
 from pipeline.protocols.activations import activations
 from pipeline.protocols.contents import contents
-from pipeline.protocols.decode import decode
+from pipeline.protocols.decode import decode, tones
 from pipeline.protocols.shift import shift
 from pipeline.protocols.svm import svm
 from pipeline.protocols.weights import weights
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "svm": svm,
     "shift": shift,
     "decode": decode,
+    "tones": tones,
     "contents": contents,
     "weights": weights,
 }

@@ -4,7 +4,19 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.papers import Above, Best, Claim, Close, Concordant, Gain, Order, Steadier, paper_of, target
+from pipeline.papers import (
+    Above,
+    Best,
+    Changed,
+    Claim,
+    Close,
+    Concordant,
+    Gain,
+    Order,
+    Steadier,
+    paper_of,
+    target,
+)
 from pipeline.results import statistics
 from pipeline.results.frame import by_pipeline, measured
 from pipeline.results.statistics import Contrast, Decision
@@ -121,8 +133,11 @@ def decision(graph: Graph, claim: Claim, frame: "pd.DataFrame") -> Decision:
     def values(label: str, metric: str) -> list[float]:
         return by_pipeline(frame, label, metric).tolist()
 
-    contrasts = TESTS[claim.test.name](claim.test.options, values)
-    return Decision(contrasts=contrasts, pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS)
+    return Decision(
+        contrasts=TESTS[claim.test.name](claim.test.options, values),
+        pairs=shared(graph, claim) and repeats(graph, claim) >= PAIRS,
+        either=claim.test.name in EITHER,
+    )
 
 
 def shared(graph: Graph, claim: Claim) -> bool:
@@ -231,6 +246,25 @@ def close(options: Close, values: Any) -> list[Contrast]:
     ]
 
 
+def changed(options: Changed, values: Any) -> list[Contrast]:
+    """What the first run has above the second plus the fraction, and below the second less the fraction."""
+    one, other = options.of
+    ends = (
+        (1, one, -(1 + options.by), other, f"{one} - {1 + options.by:g} {other}"),
+        (1 - options.by, other, -1, one, f"{1 - options.by:g} {other} - {one}"),
+    )
+    return [
+        Contrast(
+            says=f"{options.metric}: {says}",
+            samples=tuple(
+                [factor * value for value in values(label, options.metric)]
+                for factor, label in ((plus, above), (minus, below))
+            ),
+        )
+        for plus, above, minus, below, says in ends
+    ]
+
+
 def steadier(options: Steadier, values: Any) -> list[Contrast]:
     """How much farther the second run's values lie from their median than the first run's do from theirs."""
     first, second = (statistics.deviations(values(label, options.metric)) for label in options.of)
@@ -245,5 +279,7 @@ TESTS: dict[str, Any] = {
     "gain": gain,
     "concordant": concordant,
     "close": close,
+    "changed": changed,
     "steadier": steadier,
 }
+EITHER = ("changed",)  # tests of which one contrast above 0 confirms the claim

@@ -98,20 +98,30 @@ class Contrast:
 
 @dataclass(kw_only=True)
 class Decision:
-    """A claim is confirmed if all its contrasts are above 0, and refuted if any is below."""
+    """A claim is confirmed if all its contrasts are above 0, and refuted if any is below.
+
+    With `either` it is confirmed if any is above, and refuted if all are below.
+    """
 
     contrasts: list[Contrast]
     pairs: bool
+    either: bool = False
 
     @cached_property
     def confirming(self) -> float:
-        """One-sided p of an intersection-union test: every contrast is tested at the whole level."""
-        return max(contrast.p(1, pairs=self.pairs) for contrast in self.contrasts)
+        return self._any(1) if self.either else self._all(1)
 
     @cached_property
     def refuting(self) -> float:
+        return self._all(-1) if self.either else self._any(-1)
+
+    def _all(self, sign: int) -> float:
+        """One-sided p of an intersection-union test: every contrast is tested at the whole level."""
+        return max(contrast.p(sign, pairs=self.pairs) for contrast in self.contrasts)
+
+    def _any(self, sign: int) -> float:
         """One-sided p by Bonferroni over the contrasts."""
-        return len(self.contrasts) * min(contrast.p(-1, pairs=self.pairs) for contrast in self.contrasts)
+        return len(self.contrasts) * min(contrast.p(sign, pairs=self.pairs) for contrast in self.contrasts)
 
     @property
     def p(self) -> float:
@@ -124,21 +134,22 @@ class Decision:
         return "confirmed" if self.confirming < self.refuting else "refuted"
 
     def deciding(self, level: float) -> Contrast:
-        """The contrast that decides the verdict: the one least above 0."""
+        """The contrast that decides the verdict: the one least above 0; with `either`, the one most above."""
         sign = -1 if self.refuting < self.confirming else 1
 
         def hardest(contrast: Contrast) -> tuple[float, float]:
             return sign * contrast.p(sign, pairs=self.pairs), -contrast.made(pairs=False).difference
 
-        hardest_contrast = max(self.contrasts, key=hardest)
+        decides = (min if self.either else max)(self.contrasts, key=hardest)
         shared = level / 2 / len(self.contrasts)
-        if hardest_contrast.given and self.p > level and hardest_contrast.given.p(1, pairs=False) > shared:
-            return hardest_contrast.given
-        return hardest_contrast
+        if decides.given and self.p > level and decides.given.p(1, pairs=False) > shared:
+            return decides.given
+        return decides
 
     def interval(self, made: Comparison, level: float) -> tuple[float, float]:
         """An interval that excludes 0 exactly where the contrast confirms (above) or refutes (below)."""
-        return made.interval(level / 2, level / 2 / len(self.contrasts))
+        whole, shared = level / 2, level / 2 / len(self.contrasts)
+        return made.interval(shared, whole) if self.either else made.interval(whole, shared)
 
 
 def half_width(sd: float, n: int) -> float:

@@ -27,6 +27,7 @@ RUNS = (  # with their pre-trainings these use every objective and network of pa
     "pretrain.imagenet-patch",
     "pretrain.imagenet-big",
     "pretrain.imagenet-vehicle",
+    "pretrain.imagenet-alexnet",
     "pretrain.dong2017-imagenet-context",
     "pretrain.dong2017-wide-sgd-decay",
     "pretrain.mnist-filters-d",
@@ -59,7 +60,7 @@ ENGINE = {
 # Values that rounding moves a little. Counts and ranks of images may jump: networks of six steps hardly
 # prefer one class to another.
 SMOOTH = re.compile(
-    r"(loss-\d+|psnr|psnr_(\d+|gain|masked|corrupted)|error_\d+|reconstruction|wh(at|ere)_\w+)$"
+    r"(loss-\d+|psnr|psnr_(\d+|gain|masked|corrupted)|error_\d+|reconstruction|tone_kept|wh(at|ere)_\w+)$"
 )
 TIMES = 10  # times the spread between recorded kinds is allowed to another kind
 ROUNDING = 1e-4  # relative and absolute tolerance in any case

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import relu
 
+from pipeline.models.classifiers import alexnet
 from pipeline.models.dong import (
     SHORTCUTS,
     AutoEncoder,
@@ -15,6 +16,7 @@ from pipeline.models.dong import (
     all_cnn_c,
     network_1,
     network_2,
+    strided_alexnet,
 )
 from pipeline.models.layer_costs import count
 from pipeline.models.layers import INITS, Conv, initialise
@@ -24,6 +26,7 @@ NARROW = {
     "stl": network_1(n=4, m=[3, 3, 4, 5]),
     "voc": network_2(n=4),
     "all-cnn-c": all_cnn_c(n=4),
+    "alexnet": strided_alexnet(n=4),
 }
 
 
@@ -86,6 +89,17 @@ def test_networks_are_those_of_table_1():
     assert [layer.kernel for layer in all_cnn_c(n=96)] == [3] * 7 + [1]
 
 
+def test_strided_alexnet_has_alexnets_widths_and_kernels_and_the_strides_of_its_pooling():
+    network = strided_alexnet(n=96)
+    shown = [(layer.channels, layer.kernel, layer.stride) for layer in network]
+    assert shown == [(96, 11, 8), (256, 5, 2), (384, 3, 1), (384, 3, 1), (256, 3, 2)]
+    published = [macro.convs[-1] for macro in alexnet(96)]
+    assert [layer.channels for layer in network] == [conv.channels for conv in published]
+    assert [layer.kernel for layer in network] == [conv.kernel for conv in published]
+    maps = Encoder(NARROW["alexnet"], eps=1e-5).maps(images(225))
+    assert [each.shape[-1] for each in maps] == [29, 15, 15, 15, 8]
+
+
 def test_sides_halve_as_the_paper_says():
     def sides(network, side):
         maps = Encoder(network, eps=1e-5).maps(images(side))
@@ -111,6 +125,7 @@ def test_the_forward_pass_ends_in_the_last_map():
         (network_1(n=4, m=[4, 4, 4, 4]), [0, 2, 4, 6, 8, 10, 12, 14], 16),
         (NARROW["voc"], [0, 2, 4, 6, 8, 10, 12], 13),
         (NARROW["all-cnn-c"], [0, 2, 4, 6], 8),
+        (NARROW["alexnet"], [0, 2, 4], 5),
     ],
 )
 def test_every_second_layer_is_paired_with_its_mirror(network, partners, depth):

@@ -488,6 +488,7 @@ def test_a_ladder_and_a_pathway_are_trained_measured_and_kept(ready):
     for label in (
         "pretrain.vgg-ladder.decoded",
         "pretrain.alexnet-swwae-8.decoded",
+        "pretrain.alexnet-swwae-8.tones",
         "finetune.vgg-ladder.whole",
     ):
         evaluate(graph, label, 0)
@@ -496,6 +497,10 @@ def test_a_ladder_and_a_pathway_are_trained_measured_and_kept(ready):
     assert metrics["psnr"] > 5
     assert set(metrics) == {"psnr", *(f"error_{level}" for level in range(8))}
     assert arrays(measured)["restored"].shape == arrays(measured)["clean"].shape == (4, 21, 21, 3)
+    shown = json.loads(graph.measurement("pretrain.alexnet-swwae-8.tones", 0).metrics.read_text())["metrics"]
+    assert set(shown) == {"tone_share", "tone_kept"}
+    assert 0 <= shown["tone_share"] < 50  # after two steps
+    assert -5 < shown["tone_kept"] < 5  # it is still grey
     start, end = (load_parts(graph.training("pretrain", name, 0)) for name in ("vgg", "vgg-ladder"))
     assert equal(start["encoder"], end["encoder"])
     assert not torch.equal(end["lateral"]["0.a"], Combinator(3).a)
