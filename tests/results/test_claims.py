@@ -201,6 +201,26 @@ def test_holm_holds_the_smallest_p_to_the_strictest_level_and_stops_at_the_first
     assert holm([]) == []
 
 
+P = st.lists(st.floats(0, 1) | st.sampled_from([0.0, 1e-4, 1e-3, 0.005, 0.01, 0.02, 0.05]), max_size=12)
+
+
+@given(P, st.data())
+def test_claims_tried_later_take_no_verdict_away_and_lower_no_level(p, data):
+    """Claims that are not tried have a p of 1: which ones are tried, and when, buys nothing."""
+    before = [data.draw(st.sampled_from([each, 1.0])) for each in p]
+    for value, first, then, now in zip(before, holm(before), holm(p), p, strict=True):
+        if value == now:  # tried before
+            assert then >= first
+        assert value > first or now <= then
+
+
+def test_if_only_tried_claims_counted_trying_less_would_buy_a_verdict():
+    p = [0.02, 0.3, 0.4]
+    assert p[0] > holm(p)[0]
+    assert p[0] > holm([p[0], 1.0, 1.0])[0]
+    assert p[0] <= holm(p[:1])[0]
+
+
 def test_a_refutation_is_corrected_for_the_number_of_comparisons():
     # By itself the step from the second to the first is against the claim with a two-sided p of 0.03.
     runs = {"a": [0.0, 1.0, 2.0], "b": [2.6, 3.6, 4.6], **{name: [0.0, 1.0, 2.0] for name in "cdef"}}
@@ -426,6 +446,35 @@ def test_a_line_has_both_intervals_and_the_level_that_holm_leaves_to_its_claim(w
     open_ones = {each["level"] for each in found.values() if each["verdict"] == "undecided"}
     decided = sum(each["verdict"] != "undecided" for each in found.values())
     assert open_ones == {f"{ALPHA / (len(found) - decided):.3g}"}
+
+
+def test_claims_that_nobody_tried_count_with_a_p_of_1_and_get_no_line(workplace):
+    graph, every = Graph(load(scale="paper")), papers()["dong2017"].claims
+
+    def values(difference):
+        return lambda run, seed: {"psnr_gain": 8.0, "psnr": 25.0 + difference * ("full" in run) + seed}
+
+    measured(graph, every["shortcuts-restore-better"], values(3.0))
+    measured(graph, every["shortcuts-restore-better-4000"], values(40.0))
+    found = {each["claim"]: each for each in lines(graph, "dong2017", partly=True)}
+    assert list(found) == ["shortcuts-restore-better", "shortcuts-restore-better-4000"]
+    clear, close = found["shortcuts-restore-better-4000"], found["shortcuts-restore-better"]
+    assert (clear["verdict"], clear["level"]) == ("confirmed", f"{ALPHA / len(every):.3g}")
+    assert (close["verdict"], close["level"]) == ("undecided", f"{ALPHA / (len(every) - 1):.3g}")
+    assert float(close["p"]) < ALPHA / 2  # of the two that are tried it would be decided
+
+
+def test_an_undecidable_claim_does_not_count(workplace):
+    params, name = load(scale="paper"), "dong2017-wide-adam"
+    once = replace(params.pretrain[name], repeats=1)
+    graph = Graph(replace(params, pretrain={**params.pretrain, name: once}))
+    every = papers()["dong2017"].claims
+    left = [claim for claim in every.values() if decidable(graph, claim)]
+    assert 0 < len(left) < len(every)
+    claim = every["shortcuts-restore-better-4000"]
+    measured(graph, claim, lambda run, seed: {"psnr_gain": 8.0, "psnr": 25.0 + 40 * ("full" in run) + seed})
+    (line,) = lines(graph, "dong2017", partly=True)
+    assert line["level"] == f"{ALPHA / len(left):.3g}"
 
 
 def test_one_seed_leaves_a_claim_undecidable_and_says_so_in_its_line(workplace):

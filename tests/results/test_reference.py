@@ -91,6 +91,14 @@ class TestKept:
             for identity in line["runs"].split():
                 record(place, identity)
 
+    def test_every_line_follows_from_the_records_and_all_claims_of_today(self, place, workplace):
+        """A claim that joins its paper's lowers the levels of all: keep the paper again, and read what has moved."""
+        shutil.copytree(place, workplace / place.relative_to(REFERENCE.parents[1]), dirs_exist_ok=True)
+        graph = Graph(load(scale=place.parent.name))
+        reuse(graph)
+        found = claims.lines(graph, place.name, partly=True)
+        assert [dict.fromkeys(claims.COLUMNS, "") | line for line in found] == lines(place / "claims.csv")
+
     def test_every_run_says_how_and_where_and_its_params_still_parse(self, place):
         seen = set()
         for run in runs(place):
