@@ -1,9 +1,10 @@
 """Resolve the settings of `engine` that are `auto`, by the hardware and by the length of a run."""
 
 import shutil
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.compute import distributed
 from pipeline.compute.device import COMPILER
@@ -11,6 +12,7 @@ from pipeline.compute.winograd import library
 from pipeline.config.params import Engine
 from pipeline.config.runs import Run
 
+Loss = Callable[..., Tensor]
 COMPILED_FROM = 2000  # steps; shorter runs do not win back the compilation
 
 
@@ -29,23 +31,29 @@ def on_device(engine: Engine, device: torch.device) -> bool:
 
 
 def compiles(engine: Engine, device: torch.device, spec: Run, steps: int) -> bool:
-    """Whether torch compiles the network: half a minute or more, which only long runs win back."""
+    """Whether torch compiles a training: half a minute or more, which only long runs win back."""
     if spec.objective.options.in_parts:
         return False
     if engine.compile != "auto":
         return engine.compile == "always"
-    long = steps >= COMPILED_FROM and device.type == "cpu" and precision(engine, device) == "bf16"
-    return long and distributed.RANKS == 1 and shutil.which(COMPILER) is not None
+    gains = device.type == "cuda" or precision(engine, device) == "bf16"
+    return gains and steps >= COMPILED_FROM and distributed.RANKS == 1 and shutil.which(COMPILER) is not None
 
 
-def compiled(model: nn.Module, device: torch.device) -> None:
-    """Compile the model at its first call; fallback_random lets dropout draw as it does uncompiled."""
+def compiled(model: nn.Module, loss_of: Loss, device: torch.device) -> Loss:
+    """Compile at the first call: on a GPU the loss, without CUDA graphs; on a CPU the model alone.
+
+    fallback_random lets dropout draw as it does uncompiled.
+    """
     import torch._inductor.config as inductor
 
-    if device.type == "cpu" and shutil.which(COMPILER) is None:
+    if shutil.which(COMPILER) is None:
         raise ValueError(f"engine.compile: no {COMPILER} installed; install it or set engine.compile: never")
     inductor.fallback_random = True
-    model.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+    if device.type == "cuda":
+        return torch.compile(loss_of, dynamic=False)
+    model.compile(dynamic=False)
+    return loss_of
 
 
 def by_winograd(engine: Engine, device: torch.device) -> bool:

@@ -38,7 +38,7 @@ class Engine:
     threads: int
     precision: Literal["auto", "fp32", "bf16"]
     images: Literal["auto", "host", "device"]  # where batches of a data set in memory are cut
-    compile: Literal["auto", "always", "never"]  # whether torch compiles the network
+    compile: Literal["auto", "always", "never"]  # whether torch compiles a training
     convolution: Literal["auto", "winograd", "torch"]  # algorithm of 3 x 3 convolutions
     deterministic: bool  # a GPU repeats a run to the bit, more slowly
     checkpoint_seconds: float

@@ -70,7 +70,7 @@ def steps(
     read_every = 1 if device.type == "cpu" else 50  # reading a loss synchronises with the device
     distributed.synced(model).train()
     if compiles(engine, device, spec, total):
-        compiled(model, device)
+        loss_of = compiled(model, loss_of, device)
     elif by_winograd(engine, device):
         take_over(model)
     frozen: set[str] | None = None

@@ -18,6 +18,7 @@ from compiler import compiled
 from conftest import both, command, set_params
 from torch import nn
 
+from pipeline.compute import engine
 from pipeline.compute.device import COMPILER
 from pipeline.compute.engine import COMPILED_FROM, compiles
 from pipeline.config.networks import Network1
@@ -26,7 +27,7 @@ from pipeline.config.optimisers import Adam, Plateau, Sgd, Steps
 from pipeline.config.reading import load
 from pipeline.config.typed import Choice, build
 from pipeline.data.batches import Batches
-from pipeline.data.images import Images
+from pipeline.data.images import Images, images_of
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.objectives import OBJECTIVES
@@ -279,6 +280,34 @@ def test_a_compiled_network_trains_equally_up_to_rounding(workplace):
     assert len(set(plain)) == 3
 
 
+@compiled
+def test_a_loss_compiled_as_for_a_gpu_agrees_up_to_rounding(workplace):
+    training = Graph(load()).training("pretrain", "cifar10-pixel", 0)
+    shard(training.shards)
+    spec, images = training.spec, images_of(training, stream_above_gb=8, on=torch.device("cpu"))
+    model = beginning(training, images.manifest).to(memory_format=torch.channels_last).train()
+    batches = Batches(images, np.arange(48), spec.augment, batch=16, seed=0)
+
+    def loss(batch, generator):
+        return OBJECTIVES["denoise"].loss(model, batch, spec, generator)
+
+    def steps(loss_of):
+        losses, gradients = [], []
+        for step in range(3):
+            model.zero_grad()
+            batch = batches.at(step, torch.device("cpu"))
+            value = loss_of(batch, torch.Generator().manual_seed(step))
+            value.backward()
+            losses.append(value.item())
+            gradients += [each.grad.norm().item() for each in model.parameters()]
+        return losses, gradients
+
+    plain, found = steps(loss), steps(engine.compiled(model, loss, torch.device("cuda")))
+    assert found[0] == pytest.approx(plain[0], rel=1e-5)
+    assert found[1] == pytest.approx(plain[1], rel=1e-2)
+    assert len(set(plain[0])) == 3
+
+
 def test_auto_compiles_by_hardware_and_length_of_the_run():
     params, cpu, gpu = load(), torch.device("cpu"), torch.device("cuda")
     called, in_parts = params.pretrain["cifar10-pixel"], params.finetune["mnist-100-swwae-dropout"]
@@ -289,7 +318,8 @@ def test_auto_compiles_by_hardware_and_length_of_the_run():
     assert chosen() == (shutil.which(COMPILER) is not None)
     assert not chosen(steps=COMPILED_FROM - 1)
     assert not chosen(precision="fp32")
-    assert not chosen(gpu)  # not without being asked for
+    assert chosen(gpu) == chosen(gpu, precision="fp32") == (shutil.which(COMPILER) is not None)
+    assert not chosen(gpu, steps=COMPILED_FROM - 1)
     assert chosen(gpu, steps=1, compile="always")
     assert not chosen(compile="never")
     assert not chosen(spec=in_parts)
