@@ -6,7 +6,7 @@ from pathlib import Path
 from golden import changes, forget, machine, read, write
 
 MASKED = ("commit",)
-NOT_RENDERED = ("reference", "runs", "search")  # folders of results with CSV files that no graph renders
+NOT_RENDERED = ("curves", "reference", "runs", "search")  # folders of results that `snakemake all` does not render
 
 
 def record() -> str:
