@@ -6,7 +6,12 @@ from pathlib import Path
 from golden import changes, forget, machine, read, write
 
 MASKED = ("commit",)
-NOT_RENDERED = ("curves", "reference", "runs", "search")  # folders of results that `snakemake all` does not render
+NOT_RENDERED = (
+    "curves",
+    "reference",
+    "runs",
+    "search",
+)  # folders of results that `snakemake all` does not render
 
 
 def record() -> str:
