@@ -50,9 +50,7 @@ def pack_lease(
     size = sum(file.stat().st_size for file in parts) / MIB
     print("".join(f"{words_of(job)}\n" for job in jobs), end="")
     print(f"{len(jobs)} jobs, {size:.1f} MiB: {' '.join(map(str, parts))}")
-    print(
-        "there: cat send.* | tar -x && sha256sum --check --quiet SHA256SUMS && python -m pipeline.lease work"
-    )
+    print(f"there: {THERE}")
 
 
 def jobs_left(graph: Graph, targets: Sequence[str], *, together: int) -> list[list[Training | Measurement]]:
@@ -60,6 +58,10 @@ def jobs_left(graph: Graph, targets: Sequence[str], *, together: int) -> list[li
 
     Within a round of seeds, targets come in their order, and a measurement right after its training.
     """
+    if together < 1:
+        raise ValueError(
+            f"--together {together}: give how many seeds of a run train in one process, 1 or more"
+        )
     jobs: dict[str, list[Training | Measurement]] = {}
 
     def add(works: Sequence[Training | Measurement]) -> None:
@@ -68,16 +70,15 @@ def jobs_left(graph: Graph, targets: Sequence[str], *, together: int) -> list[li
         before = [each.start if isinstance(each, Training) else each.training for each in left]
         for name in dict.fromkeys(each.label for each in before if each):
             add(list({each.identity: each for each in before if each and each.label == name}.values()))
-        for job in [left] if left and isinstance(left[0], Training) else [[each] for each in left]:
-            if job:
-                jobs[words_of(job)] = job
+        alone = [[each] for each in left]  # as measurements are made
+        for job in [left] if left and isinstance(left[0], Training) else alone:
+            jobs[words_of(job)] = job
 
-    measurements = [each for shown in targets for each in measurements_of(graph, shown)]
     rounds: dict[tuple[int, str], list[Measurement]] = {}
-    for each in measurements:
+    for each in (each for target in targets for each in measurements_of(graph, target)):
         rounds.setdefault((each.training.seed // together, each.name), []).append(each)
-    for _, some in sorted(rounds.items(), key=lambda item: item[0][0]):
-        add(some)
+    for _, measurements in sorted(rounds.items(), key=lambda item: item[0][0]):
+        add(measurements)
     return list(jobs.values())
 
 
