@@ -1,6 +1,7 @@
 """A list of jobs in order, until time is up: on a machine without network, git, MLflow, Snakemake and DVC."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pipeline.work.graph import Graph
 from pipeline.work.identity import Measurement, Training, made, words_of
 
 LIST = Path("lease.txt")  # what `python -m pipeline` is given: pretrain cifar10-pixel --seed 0 --scale paper
+LINE = re.compile(r"(pretrain|finetune|evaluate) (\S+) --seed ((?:\d+ )+)--scale (\S+)\s*")
 BACK = "back"  # name of the parcel of results
 SMALL = ("run.json", "metrics.json", "events.jsonl")  # go back each time, and first
 LARGE = ("arrays.npz", "pictures.png", "checkpoint.pt", "weights.pt")  # go back once, in this order
@@ -32,9 +34,8 @@ SHRUNK = ".compact"  # ending of the folder that holds a shrunk shard
 def work(minutes: float, back: Path, *, part: int, most: int) -> None:
     """Do the list's jobs that are left; pack what they wrote into parts of `part` bytes, `most` in all."""
     until = time.monotonic() + 60 * minutes
-    lines = LIST.read_text().splitlines()
-    graph = Graph(load(scale=lines[0].split()[-1]))
-    works = {line: works_of(graph, line) for line in lines}
+    lines = list(filter(str.strip, LIST.read_text().splitlines()))
+    works = works_of(lines)
     _restore_shards()
     os.environ[FOLLOWED] = "by `python -m pipeline.track`, once the events are back"
     beside = worker.start()
@@ -51,12 +52,21 @@ def work(minutes: float, back: Path, *, part: int, most: int) -> None:
         _pack([each for some in works.values() for each in some], back, part=part, most=most)
 
 
-def works_of(graph: Graph, line: str) -> list[Training | Measurement]:
-    """The pieces of work of a line, one a seed."""
-    stage, name, _, *seeds, _, _ = line.split()
-    if stage in STAGES:
-        return [graph.training(stage, name, int(seed)) for seed in seeds]
-    return [graph.measurement(name, int(seed)) for seed in seeds]
+def works_of(lines: list[str]) -> dict[str, list[Training | Measurement]]:
+    """The pieces of work of each line, one a seed."""
+    works: dict[str, list[Training | Measurement]] = {}
+    graphs: dict[str, Graph] = {}
+    for line in lines:
+        words = LINE.fullmatch(line)
+        if words is None:
+            raise ValueError(f"{LIST} has {line!r}; a line is STAGE RUN --seed 0 1 --scale SCALE")
+        stage, name, seeds, scale = words.groups()
+        graph = graphs[scale] = graphs.get(scale) or Graph(load(scale=scale))
+        works[line] = [
+            graph.training(stage, name, int(seed)) if stage in STAGES else graph.measurement(name, int(seed))
+            for seed in seeds.split()
+        ]
+    return works
 
 
 def log_of(work: Training | Measurement) -> Path:

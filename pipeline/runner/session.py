@@ -72,6 +72,8 @@ class Session:
         return f"did you mean {' or '.join(dict.fromkeys(found))}? " if found else ""
 
     def begin(self) -> None:
+        if self.together > 1 and not self.workflow.local_exec:
+            sys.exit("--config together=… is for jobs on this machine; leave it out with another executor")
         self.lock = alone()
         self._refuse_missing_archives()
         self.lines = print_job_lines(self.workflow)

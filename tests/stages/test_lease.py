@@ -16,7 +16,7 @@ from pipeline.config.reading import load
 from pipeline.data.writer import shard
 from pipeline.lease import MIB, jobs_left, measurements_of, merge, pack_lease
 from pipeline.results.tables import table
-from pipeline.runner.lease import BACK
+from pipeline.runner.lease import BACK, works_of
 from pipeline.system.files import write_text
 from pipeline.system.parcel import pack, unpack
 from pipeline.training.run import train
@@ -207,6 +207,12 @@ def test_what_cannot_be_packed_or_merged_is_one_line_with_the_way_out(home, tmp_
         ValueError, match=r"manifest.json is missing; make it: python -m pipeline.shard stl10"
     ):
         pack_lease(graph, [TABLE], together=1, part=MIB, beside=[])
+    with pytest.raises(
+        ValueError, match=r"lease.txt has 'pretrain x'; a line is STAGE RUN --seed 0 1 --scale"
+    ):
+        works_of(["pretrain x"])
+    (job,) = works_of(["finetune stl10-ours --seed 0 1 --scale smoke"]).values()
+    assert job == [graph.training("finetune", "stl10-ours", seed) for seed in (0, 1)]
     pack({"pipeline/evaluate.py": b""}, tmp_path / "back", BACK, part=MIB)
     with pytest.raises(ValueError, match=r"pipeline/evaluate.py, which is no result"):
         merge(tmp_path / "back")
