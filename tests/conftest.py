@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,13 @@ TINY = {"images": 48, "test_images": 40, "epochs": both(2), "batch": 16, "width"
 
 def params_of(folder: Path) -> dict:
     """params.yaml with `like` resolved, runs sharing no objects."""
-    return json.loads(json.dumps(resolved(read_yaml(folder / "params.yaml"))))
+    path = folder / "params.yaml"
+    return json.loads(_resolved(path, path.read_text()))
+
+
+@cache
+def _resolved(path: Path, text: str) -> str:
+    return json.dumps(resolved(read_yaml(path)))
 
 
 def set_params(folder: Path, **changes) -> None:

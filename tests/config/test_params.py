@@ -307,11 +307,25 @@ PLACES = st.sampled_from(
 )
 
 
+def small() -> dict:
+    """params.yaml with two runs, which is read in milliseconds."""
+    document = params_of(ROOT) | {"templates": {}}
+    for stage, run in (("pretrain", "imagenet-full"), ("finetune", "voc2007-imagenet-full")):
+        document[stage] = {run: document[stage][run]}
+    return document
+
+
+def test_the_small_document_is_read(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.dump(small(), Dumper=yaml.CSafeDumper))
+    assert set(load(path).pretrain) == {"imagenet-full"}
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=PLACES, value=VALUES)
 @example(place=("finetune",), value={"\n": None})
 def test_arbitrary_yaml_never_crashes_the_reader(tmp_path, place, value):
-    document = read_yaml(PARAMS)
+    document = small()
     inner = document
     for name in place[:-1]:
         inner = inner[name]
