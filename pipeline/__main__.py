@@ -51,7 +51,7 @@ def overview() -> None:
     papers.check(params)
     files = [each.files[0] for each in renderings().values()]
     made = sum(file.exists() for file in files)
-    print(f"Five papers, {len(files)} tables, figures and lists of claims; {made} of them are in results/.\n")
+    print(f"Five papers, {len(files)} tables, figures and lists of claims; {made} made, in results/.\n")
     print("Start here:")
     for word, does in START.items():
         print(f"  {word:49} {does}")
