@@ -377,7 +377,8 @@ def test_a_runs_tags_name_the_tables_that_show_it(workplace):
 
 def test_a_measurement_names_its_place_in_each_table_and_each_table_has_a_view_of_such_places():
     assert places("pretrain.imagenet-input-output.restore") == {
-        "dong2016/table6": "02 Input output shortcut: PSNR"
+        "dong2016/restorations": "01 Network-2: Input to output",
+        "dong2016/table6": "02 Input output shortcut: PSNR",
     }
     assert places("finetune.voc2007-gaussian.crops10")["dong2016/table8"] == (
         "01 No pre-training: Animal, Vehicle, Mean all"
