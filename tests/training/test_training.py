@@ -16,10 +16,11 @@ import pytest
 import torch
 from compiler import compiled
 from conftest import both, command, set_params
+from devices import devices
 from torch import nn
 
 from pipeline.compute import engine
-from pipeline.compute.device import COMPILER
+from pipeline.compute.device import COMPILER, prepare
 from pipeline.compute.engine import COMPILED_FROM, compiles
 from pipeline.config.networks import Network1
 from pipeline.config.objectives import Classify
@@ -281,11 +282,13 @@ def test_a_compiled_network_trains_equally_up_to_rounding(workplace):
 
 
 @compiled
-def test_a_loss_compiled_as_for_a_gpu_agrees_up_to_rounding(workplace):
+@devices
+def test_a_loss_compiled_as_for_a_gpu_agrees_up_to_rounding(workplace, device):
+    prepare(load().engine)  # without TF32
     training = Graph(load()).training("pretrain", "cifar10-pixel", 0)
     shard(training.shards)
-    spec, images = training.spec, images_of(training, stream_above_gb=8, on=torch.device("cpu"))
-    model = beginning(training, images.manifest).to(memory_format=torch.channels_last).train()
+    spec, images = training.spec, images_of(training, stream_above_gb=8, on=device)
+    model = beginning(training, images.manifest).to(device).to(memory_format=torch.channels_last).train()
     batches = Batches(images, np.arange(48), spec.augment, batch=16, seed=0)
 
     def loss(batch, generator):
@@ -295,8 +298,8 @@ def test_a_loss_compiled_as_for_a_gpu_agrees_up_to_rounding(workplace):
         losses, gradients = [], []
         for step in range(3):
             model.zero_grad()
-            batch = batches.at(step, torch.device("cpu"))
-            value = loss_of(batch, torch.Generator().manual_seed(step))
+            batch = batches.at(step, device)
+            value = loss_of(batch, torch.Generator(device).manual_seed(step))
             value.backward()
             losses.append(value.item())
             gradients += [each.grad.norm().item() for each in model.parameters()]
