@@ -25,7 +25,9 @@ def main() -> None:
             answers.write(json.dumps(target.answer(content)) + "\n")
             answers.flush()
 
-        atheris.Setup([sys.argv[0], f"-runs={times}", f"-seed={seed}", str(corpus)], one)
+        options = [f"-runs={times}", f"-seed={seed}"]
+        options.append("-rss_limit_mb=4096")  # an image of as many pixels as are accepted takes 2 GB
+        atheris.Setup([sys.argv[0], *options, str(corpus)], one)
         atheris.Fuzz()  # ends the process
 
 
