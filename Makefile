@@ -4,6 +4,7 @@ UV := .uv/bin/uv
 READY := .venv/.ready
 DEV := .venv/.group-dev
 RARE := .venv/.group-rare
+INTERPRETER = --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 CORES ?= all
 
@@ -18,13 +19,13 @@ $(UV):
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(READY): pyproject.toml uv.lock | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --locked $(INTERPRETER)
 	@touch $@
 
 # The same versions with torch's build for CPUs, without 4.3 GB of CUDA; uv.lock stays as it is.
 cpu: | $(UV)
 	$(UV) export --locked --no-hashes --no-annotate --quiet | grep -vE '^(nvidia|cuda|triton)' > .uv/cpu.txt
-	$(UV) venv --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	$(UV) venv --clear $(INTERPRETER) .venv
 	$(UV) pip install --python .venv --torch-backend cpu -r .uv/cpu.txt
 	@touch $(READY)
 
@@ -61,7 +62,7 @@ release: $(READY)
 
 # site/ from docs/ and the pages that they link to; a dead link is an error. In an environment of its own (130 MB).
 docs: | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venv-docs $(UV) sync --locked --only-group docs --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	UV_PROJECT_ENVIRONMENT=.venv-docs $(UV) sync --locked --only-group docs $(INTERPRETER)
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo site/index.html
 
@@ -70,7 +71,7 @@ bench: $(READY)
 
 # A real SLURM on this machine; as root, after apt install slurm-wlm munge. In an environment of its own.
 cluster-test: | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group dev --group cluster --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	UV_PROJECT_ENVIRONMENT=.venv-cluster $(UV) sync --locked --group dev --group cluster $(INTERPRETER)
 	PATH="$(CURDIR)/.venv-cluster/bin:$$PATH" python -m pytest -rs tests/test_cluster.py
 
 # Snakemake's lints except one: all rules share .venv, which uv.lock pins, so no rule names an environment.

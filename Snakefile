@@ -9,7 +9,7 @@ from pipeline.results.rendering import KINDS, renderings
 from pipeline.runner.session import Session
 from pipeline.results.targets import phases, rendered
 from pipeline.summary import files as summarised
-from pipeline.work.identity import words_of
+from pipeline.work.identity import log_of, words_of
 
 RENDERINGS = renderings()  # by file without its ending: results/table6
 # An input of stale renderings only, newer than any of them; removed when Snakemake ends.
@@ -150,7 +150,7 @@ for seeds in session.side_by_side() if session.together > 1 else ():
         output:
             [str(file) for each in seeds for file in each.outputs],
         log:
-            f"results/logs/{seeds[0].identity}.log",
+            str(log_of(seeds[0])),
         threads: settings.engine.threads
         resources:
             gpu=1,

@@ -15,7 +15,7 @@ from pipeline.runner.cli import exit_code_of
 from pipeline.runner.session import alone
 from pipeline.system.files import DATA, RESULTS
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement, Training
+from pipeline.work.identity import Measurement, Training, log_of
 
 KEY = "[0-9a-f]" * 10
 LOGS = RESULTS / "logs"
@@ -59,7 +59,7 @@ def named() -> set[Path]:
                 for protocol in run.evaluate:
                     works += graph.measurements(f"{stage}.{name}.{protocol}")
                 paths |= {work.folder for work in works}
-                paths |= {LOGS / f"{work.identity}.log" for work in works}
+                paths |= {log_of(work) for work in works}
     return paths
 
 

@@ -53,16 +53,21 @@ def backbone(graph: Graph, label: str, seed: int) -> Backbone:
     return Backbone(encoder, mean=images.mean, std=images.std, side=training.spec.augment.crop)
 
 
+def example_of(model: Backbone, training: Training) -> Tensor:
+    """Pictures larger than the crops trained on: for a single place torch.export makes another program."""
+    side = 4 * training.spec.augment.crop
+    return torch.rand(2, model.mean.shape[1], side, side)
+
+
 def export(graph: Graph, label: str, seed: int) -> None:
     """Write results/backbones/<scale>/<stage.run>/<seed>-<key>.pt2.
 
-    It takes any number of images of any size whose feature map has more than one place. (For a single place
-    torch.export makes another program, so the example here is larger than the training's crops.)
+    It takes any number of images of any size whose feature map has more than one place.
     """
     model = backbone(graph, label, seed)
     training = training_of(graph, label, seed)
-    side, any_size = 4 * training.spec.augment.crop, torch.export.Dim.AUTO
-    example = torch.rand(2, model.mean.shape[1], side, side)
+    any_size = torch.export.Dim.AUTO
+    example = example_of(model, training)
     shapes = {"pictures": {0: any_size, 2: any_size, 3: any_size}}
     program = torch.export.export(model, (example,), dynamic_shapes=shapes)
     path = RESULTS / "backbones" / training.scale / training.label / f"{seed}-{training.key}.pt2"

@@ -35,12 +35,13 @@ def pack_lease(
     jobs = jobs_left(graph, targets, together=together)
     if not jobs:
         raise ValueError(f"{' '.join(targets)}: all trainings and measurements are made")
+    lines = "".join(f"{words_of(job)}\n" for job in jobs)
     works = [each for job in jobs for each in job]
     code = [file for folder in (Path("pipeline"), *beside) for file in _files(folder)]
     read = {file for each in works for file in (*each.inputs, *(each.folder / name for name in PROGRESS))}
     files: dict[str, Path | bytes] = {
         str(COMMIT): commit().encode(),
-        str(LIST): "".join(f"{words_of(job)}\n" for job in jobs).encode(),
+        str(LIST): lines.encode(),
         **{str(file): file for file in (Path("params.yaml"), *code)},
     }
     for shards, split in dict.fromkeys(pair for each in works for pair in splits_of(each)):
@@ -48,7 +49,7 @@ def pack_lease(
     files |= {str(file): file for file in sorted(read) if file.exists()}
     parts = pack(files, FOLDER, SEND, part=part)
     size = sum(file.stat().st_size for file in parts) / MIB
-    print("".join(f"{words_of(job)}\n" for job in jobs), end="")
+    print(lines, end="")
     print(f"{len(jobs)} jobs, {size:.1f} MiB: {' '.join(map(str, parts))}")
     print(f"there: {THERE}")
 

@@ -1,6 +1,6 @@
 """log_model: a trained encoder as MLflow's logged model of its run, with signature and example."""
 
-from pipeline.export import backbone, training_of
+from pipeline.export import backbone, example_of, training_of
 from pipeline.runner.cli import run_stage
 from pipeline.work.graph import Graph
 
@@ -23,8 +23,7 @@ def log_model(graph: Graph, label: str, seed: int) -> None:
     runs = client.search_runs([experiment.experiment_id], identity) if experiment else []
     if not runs:
         raise ValueError(f"MLflow has no run {training.identity}; `python -m pipeline.track` delivers it")
-    channels, side = model.mean.shape[1], 4 * training.spec.augment.crop
-    images, maps = (-1, channels, -1, -1), (-1, model.out_channels, -1, -1)
+    images, maps = (-1, model.mean.shape[1], -1, -1), (-1, model.out_channels, -1, -1)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.float32), images)]), Schema([TensorSpec(np.dtype(np.float32), maps)])
     )
@@ -37,7 +36,7 @@ def log_model(graph: Graph, label: str, seed: int) -> None:
         name="encoder",
         model_id=made.model_id,
         signature=signature,
-        input_example=np.zeros((2, channels, side, side), np.float32),
+        input_example=example_of(model, training).numpy(),
         serialization_format="pt2",
         pip_requirements=["torch"],
     )

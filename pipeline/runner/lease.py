@@ -19,7 +19,7 @@ from pipeline.system.parcel import fitting, pack
 from pipeline.system.progress import lasting
 from pipeline.tracking.follower import FOLLOWED
 from pipeline.work.graph import Graph
-from pipeline.work.identity import Measurement, Training, made, words_of
+from pipeline.work.identity import Measurement, Training, log_of, made, words_of
 
 LIST = Path("lease.txt")  # what `python -m pipeline` is given: pretrain cifar10-pixel --seed 0 --scale paper
 LINE = re.compile(r"(pretrain|finetune|evaluate) (\S+) --seed ((?:\d+ )+)--scale (\S+)\s*")
@@ -69,10 +69,6 @@ def works_of(lines: list[str]) -> dict[str, list[Training | Measurement]]:
     return works
 
 
-def log_of(work: Training | Measurement) -> Path:
-    return RESULTS / "logs" / f"{work.identity}.log"
-
-
 def _do(line: str, works: list[Training | Measurement], until: float) -> None:
     """Do this work of a line as Snakemake would; stop it in time for its checkpoint."""
     missing = [file for each in works for file in each.inputs if not file.exists()]
@@ -86,9 +82,8 @@ def _do(line: str, works: list[Training | Measurement], until: float) -> None:
         words = [sys.executable, "-m", "pipeline.runner.worker", *words_of(works).split()]
         job = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
         try:
-            job.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
+            with suppress(subprocess.TimeoutExpired):
+                job.wait(max(0.0, until - time.monotonic()))
         finally:  # Ctrl-C, too
             job.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):

@@ -160,6 +160,10 @@ def made(work: Training | Measurement) -> bool:
     return all(file.exists() for file in work.outputs)
 
 
+def log_of(work: Training | Measurement) -> Path:
+    return RESULTS / "logs" / f"{work.identity}.log"
+
+
 def words_of(works: Sequence[Training | Measurement]) -> str:
     """What `python -m pipeline` is given to make seeds of a run: pretrain a --seed 0 1 --scale paper."""
     trainings = [each if isinstance(each, Training) else each.training for each in works]
