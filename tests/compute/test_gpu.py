@@ -114,7 +114,7 @@ def step(
 def distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     """The largest relative difference of a parameter's gradient.
 
-    Gradients that are 0 but for rounding, as of a bias before batch normalisation, count by the whole one.
+    Gradients that are 0 up to rounding (a bias before batch normalisation) are compared with the norm of all.
     """
     assert found.keys() == expected.keys()
     whole = torch.stack([each.norm() for each in expected.values()]).norm()

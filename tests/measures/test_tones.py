@@ -1,4 +1,4 @@
-"""tones: a change of contrast or saturation alone is told from one of brightness, hue and shape."""
+"""tones measures contrast and saturation, and no change of brightness, hue or shape."""
 
 import pytest
 import torch
