@@ -20,15 +20,19 @@ SHAPES = {  # run, n, side of images, required share of the matrix rate
 ROW = {"pretrain": "cifar10-pixel", "finetune": "cifar10-ours"}  # dong2016's Table 4, from data
 CIFAR = 50_000  # images
 STEPS, REPEATS = 100, 3
-PATHS = {"never": "", "always": ", compiled"}  # engine.compile
+PATHS = {  # engine.compile and engine.capture
+    ("never", "never"): "",
+    ("never", "auto"): ", recorded",
+    ("always", "auto"): ", compiled and recorded",
+}
 
 
 def rows(params: Params) -> Iterator[Row]:
     here = torch.cuda.is_available()
     missing, matrix = "" if here else "no CUDA here", "the measured bf16 matrix rate"
     peak = matrix_rate() if here else 0.0
-    for compile, how in PATHS.items():
-        engine = replace(params.engine, compile=compile)
+    for (compile, capture), how in PATHS.items():
+        engine = replace(params.engine, compile=compile, capture=capture)
         paths = replace(params, engine=engine)
         for what, (run, n, side, least) in SHAPES.items():
             batch = params.pretrain[run].batch

@@ -13,6 +13,7 @@ from snakemake.logging import LogEvent
 
 from pipeline import papers
 from pipeline.config.reading import load
+from pipeline.config.runs import STAGES
 from pipeline.datasets import SOURCES
 from pipeline.planning.cost import BEGINNING, Job, cost, longest, raw
 from pipeline.results import claims
@@ -25,10 +26,10 @@ from pipeline.system.progress import lasting
 from pipeline.work.graph import Graph
 
 # Dense bf16 TFLOP/s from data sheets. An H200 measured 790, of which networks like these reach some 30 %:
-# a quarter of the sheet's rate. LAUNCH is the host's time for one operation in eager torch, in seconds, by
-# estimate: the 300 of a step of 30 layers take 3 ms.
+# a quarter of the sheet's rate. Seconds of the shortest kernel, by estimate: REPLAYED in a recorded step,
+# LAUNCHED by the host one by one, as a measurement's are.
 GPUS = {"H200": 989, "H100": 989, "A100": 312, "RTX 4090": 165, "L4": 121}
-PART, LAUNCH = 0.25, 1e-5
+PART, REPLAYED, LAUNCHED = 0.25, 2.5e-6, 1e-5
 
 
 def jobs(targets: list[str], scale: str) -> list[Job]:
@@ -175,8 +176,9 @@ def work(flops: float) -> str:
 
 
 def on(job: Job, rate: float) -> float:
-    """Seconds of a job on a GPU of so many TFLOP/s: by its launches or by its FLOPs."""
-    return max(job.launches * LAUNCH, job.flops / (PART * rate * 1e12)) if job.flops else 0.0
+    """Seconds of a job on a GPU of so many TFLOP/s: by its kernels or by its FLOPs."""
+    shortest = REPLAYED if job.stage in STAGES else LAUNCHED
+    return max(job.launches * shortest, job.flops / (PART * rate * 1e12)) if job.flops else 0.0
 
 
 def text(planned: dict[str, Any]) -> str:
@@ -202,7 +204,8 @@ def text(planned: dict[str, Any]) -> str:
         f"Here ({planned['machine']}): {lasting(planned['seconds'])} of work, "
         f"{lasting(planned['wall_seconds'])} with --cores {planned['cores']}.",
         "On one GPU, by arithmetic and not measured, from a quarter of its data sheet's rate or "
-        f"{1e6 * LAUNCH:.0f} µs for each of {planned['launches']:,} kernels, whichever takes longer: "
+        f"{1e6 * REPLAYED:.1f} µs for each kernel of a training and {1e6 * LAUNCHED:.0f} µs of a measurement "
+        f"({planned['launches']:,} in all), whichever takes longer: "
         + ", ".join(f"{name} {lasting(seconds)}" for name, seconds in planned["gpu_seconds"].items())
         + f"; beside it {lasting(planned['other_seconds'])} of what no GPU shortens.",
         f"Disk: {size(planned['disk']) or 'none'}. To download: {size(planned['download']) or 'nothing'}.",

@@ -116,8 +116,6 @@ def host_copies(training: Training) -> Counter[str]:
     model = objective_of(spec).build(spec, images.manifest).to(memory_format=torch.channels_last)
     with Fakes(allow_non_fake_inputs=True):
         faked(model)
-        if getattr(model, "codes", None):
-            model.codes = None  # which codes are cached depends on values
         running = steps(
             model,
             lambda batch, generator: objective_of(spec).loss(model, batch, spec, generator),

@@ -94,12 +94,16 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
 
 
-def shared(loss: Tensor, parameters: list[nn.Parameter], share: float, *, stop: bool) -> tuple[Tensor, bool]:
-    """Reduce gradients and loss to the whole batch; return the loss, and whether any process stops."""
+def shared(loss: Tensor, parameters: list[nn.Parameter], share: float) -> Tensor:
+    """Reduce the gradients to the whole batch's; return its loss."""
     if RANKS == 1:
-        return loss, stop
+        return loss
     for parameter in parameters:
         if parameter.grad is not None:
             total(parameter.grad.mul_(share))
-    sums = total(torch.stack([loss.float() * share, torch.tensor(float(stop), device=loss.device)]))
-    return sums[0], bool(sums[1])
+    return total(loss.float() * share)
+
+
+def any_of(told: bool, device: torch.device) -> bool:
+    """Whether any process was told to stop."""
+    return told if RANKS == 1 else bool(total(torch.tensor(float(told), device=device)))

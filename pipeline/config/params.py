@@ -39,6 +39,7 @@ class Engine:
     precision: Literal["auto", "fp32", "bf16"]
     images: Literal["auto", "host", "device"]  # where batches of a data set in memory are cut
     compile: Literal["auto", "always", "never"]  # whether torch compiles a training
+    capture: Literal["auto", "never"]  # whether a GPU repeats a recording of the training's step
     convolution: Literal["auto", "winograd", "torch"]  # algorithm of 3 x 3 convolutions
     deterministic: bool  # a GPU repeats a run to the bit, more slowly
     checkpoint_seconds: float

@@ -143,8 +143,11 @@ class AutoEncoder(nn.Module):
 
     @torch.no_grad()
     def input(self, x: Tensor, index: Tensor) -> Tensor:
-        """The layer's input for clean images; `index` is their numbers in the split."""
-        if self.codes is None:
+        """The layer's input for clean images; `index` is their numbers in the split.
+
+        A GPU computes it each time, since looking it up would wait for the host.
+        """
+        if self.codes is None or x.is_cuda:
             return self.encoder.below(x, self.layer)
         return self.codes.of(index, lambda: self.encoder.below(x, self.layer))
 

@@ -18,6 +18,7 @@ from pipeline.config.runs import Run
 from pipeline.data.batches import Batch, Batches, Mixed
 from pipeline.system.progress import Progress
 from pipeline.system.signals import Stopped, stop_signals
+from pipeline.training.capture import Captured, captures
 from pipeline.training.checkpoint import State, finite, resume, save_checkpoint
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 
@@ -74,6 +75,22 @@ def steps(
     elif by_winograd(engine, device):
         take_over(model)
     frozen: set[str] | None = None
+    generator = torch.Generator(device)
+
+    def update(batch: Batch) -> Tensor:
+        """Take a step of the optimiser; return the loss before it."""
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            loss = loss_of(batch, generator)
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = distributed.shared(loss.detach(), parameters, len(batch.index) / batch.whole)
+        if spec.clip is not None:
+            for group in clipped_together(model, spec):
+                nn.utils.clip_grad_norm_(group, spec.clip)
+        optimiser.step()
+        return loss
+
+    captured = Captured(update, optimiser, generator) if captures(engine, device) else None
 
     def save() -> None:
         if distributed.FIRST:
@@ -85,22 +102,14 @@ def steps(
             freeze(model, frozen := parts)
         rate = SCHEDULES[spec.schedule.name](spec.schedule.options, epoch, state.losses)
         rate *= spec.optimiser.options.lr
-        # for layers that draw, such as dropout
-        torch.manual_seed(seed_from(seed, state.step) + distributed.RANK)
-        generator = torch.Generator(device).manual_seed(seed_from(seed, state.step, "corruption"))
-        batch = batches.at(state.step, device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            loss = loss_of(batch, generator)
-        model.zero_grad(set_to_none=True)
-        loss.backward()
-        share = len(batch.index) / batch.whole
-        loss, stop = distributed.shared(loss.detach(), parameters, share, stop=bool(stopping))
-        if spec.clip is not None:
-            for group in clipped_together(model, spec):
-                nn.utils.clip_grad_norm_(group, spec.clip)
         for settings in optimiser.param_groups:  # loading a checkpoint replaces them
             settings["lr"] = rate
-        optimiser.step()
+        # for layers that draw, such as dropout
+        torch.manual_seed(seed_from(seed, state.step) + distributed.RANK)
+        generator.manual_seed(seed_from(seed, state.step, "corruption"))
+        batch = batches.at(state.step, device)
+        loss = captured(batch, (rate, frozenset(frozen))) if captured else update(batch)
+        stop = distributed.any_of(bool(stopping), device)
         unread.append(loss)
         state.step += 1
         ends = state.step % batches.steps == 0

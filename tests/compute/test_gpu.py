@@ -13,6 +13,7 @@ import torch
 from conftest import set_params
 from devices import devices
 from golden.trainings import SMALL, trainings
+from tape import Tape
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -25,6 +26,7 @@ from pipeline.data.subsets import subset
 from pipeline.data.writer import shard
 from pipeline.objectives import OBJECTIVES, objective_of
 from pipeline.system.signals import Stopped
+from pipeline.training import capture, loop
 from pipeline.training.run import _steps, batches_of, beginning
 from pipeline.training.turns import take_turns
 from pipeline.training.weights import load_parts
@@ -37,6 +39,7 @@ LOSS = 1e-5  # relative tolerances: of each loss, in fp32 without TF32
 # single ReLUs on and off: on a CPU with oneDNN and without the median is 3e-5. In fp64 losses in fp32 make 3e-7.
 GRADIENTS = {torch.float64: 1e-5, torch.float32: 2e-4}
 DRAWING = ("pretrain.imagenet-patch", "finetune.cifar10-gaussian", "finetune.vgg-ladder")  # noise, dropout
+COPYING = {"pretrain.dong2017-imagenet-context"}  # its loss copies the generator, which no graph records
 OTHERS = (  # with DRAWING one of each objective but segment: torch refuses its nll_loss2d on CUDA
     "pretrain.mnist-unpool-2",
     "finetune.voc2007-own-pixel",
@@ -197,3 +200,38 @@ def test_deterministic_seeds_side_by_side_on_the_device_end_as_each_alone(determ
         take_turns({each.seed: _steps(each, deterministic, device, []) for each in seeds}, device, [])
         assert list(map(same, map(weights_of, seeds), alone)) == [True] * 3, seeds[0].label
         assert not same(alone[0], alone[1])
+
+
+@pytest.fixture
+def replays(monkeypatch, device):
+    """Record after the first step, on a CPU by a tape; collect the recordings as they are replayed."""
+    kind, found = Tape if device.type == "cpu" else capture.Recording, list[Any]()
+
+    class Counted(kind):
+        def replay(self) -> Tensor:
+            found.append(self)
+            return super().replay()
+
+    monkeypatch.setattr(capture, "FIRST", 1)
+    monkeypatch.setattr(capture, "Recording", Counted)
+    monkeypatch.setattr(loop, "captures", lambda engine, device: engine.capture == "auto")
+    return found
+
+
+@devices
+def test_recorded_steps_of_each_objective_and_network_end_as_called_ones(
+    workplace, deterministic, device, replays
+):
+    # one rate, so that recording anew when layers thaw is not hidden by a new rate at the same step
+    set_params(workplace, **{"finetune__dong2017-4000-full__schedule": {"constant": {}}})
+    never, moved = replace(deterministic, capture="never"), {}
+    for training in map(from_scratch, trainings(Graph(load()))):
+        take_turns({0: _steps(training, never, device, [])}, device, [])
+        called = weights_of(training)
+        assert replays == []
+        take_turns({0: _steps(training, deterministic, device, [])}, device, [])
+        moved[training.label] = len(replays), same(weights_of(training), called)
+        replays.clear()
+    called = {label for label, (count, _) in moved.items() if not count}
+    assert [label for label, (_, equal) in moved.items() if not equal] == []
+    assert called == COPYING

@@ -110,11 +110,16 @@ def test_kernels_are_counted_and_views_and_empty_tensors_are_not():
 
 
 @pytest.mark.parametrize(
-    ("flops", "launches", "seconds"),
-    [(1e15, 10**6, 10.0), (1e15, 10**5, 1e15 / (0.25 * 989e12)), (0.0, 10**6, 0.0)],
+    ("stage", "flops", "launches", "seconds"),
+    [
+        ("pretrain", 1e15, 10**7, 25.0),
+        ("evaluate", 1e15, 10**6, 10.0),
+        ("pretrain", 1e15, 10**5, 1e15 / (0.25 * 989e12)),
+        ("pretrain", 0.0, 10**6, 0.0),
+    ],
 )
-def test_a_gpu_takes_as_long_as_its_launches_or_its_flops(flops, launches, seconds):
-    job = Job("pretrain", "a", 0, steps=1000, flops=flops, launches=launches)
+def test_a_gpu_takes_as_long_as_its_kernels_or_its_flops(stage, flops, launches, seconds):
+    job = Job(stage, "a", 0, steps=1000, flops=flops, launches=launches)
     assert plan.on(job, plan.GPUS["H200"]) == pytest.approx(seconds)
 
 
