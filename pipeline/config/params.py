@@ -29,6 +29,7 @@ class Scale:
     width: Positive | None = None  # channels of a network's first layer, the others in proportion
     side: Positive | None = None  # of stored images; crops shrink in proportion
     repeats: Positive | None = None  # seeds, folds or draws of labels
+    repeats_of: dict[str, Positive] = field(default_factory=dict)  # data set -> its cap, not `repeats`
 
 
 @dataclass(frozen=True, kw_only=True)

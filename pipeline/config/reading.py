@@ -65,6 +65,8 @@ def check(params: Params) -> None:
         for replaced, substitute in scale.substitutes.items():
             _known(replaced, params.datasets, f"scales.{name}.substitutes")
             _known(substitute, params.datasets, f"scales.{name}.substitutes.{replaced}")
+        for repeated in scale.repeats_of:
+            _known(repeated, params.datasets, f"scales.{name}.repeats_of")
     for stage in STAGES:
         for name, run in params.runs(stage).items():
             _check_run(params, f"{stage}.{name}", run)

@@ -108,6 +108,7 @@ def caps(scale: Scale) -> str:
         larger = f" of sets above {scale.whole} pixels" if scale.whole else ""
         said.append(f"{scale.images:,} training images{larger}")
     said += [f"n = {scale.repeats}"] if scale.repeats else []
+    said += [f"n = {repeats} on {name}" for name, repeats in scale.repeats_of.items()]
     return f"at most {', '.join(said)}" if said else ""
 
 

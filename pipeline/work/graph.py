@@ -145,7 +145,7 @@ class Graph:
             ),
             "epochs": epochs,
             "batch": least(run.batch, cap.batch),
-            "repeats": least(run.repeats, cap.repeats),
+            "repeats": least(run.repeats, cap.repeats_of.get(run.data.set, cap.repeats)),
             "corruption": self._counted(run),
             "search": {},  # values to try do not change this run
         }

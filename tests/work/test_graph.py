@@ -109,6 +109,15 @@ def test_a_repeat_begins_with_the_pretraining_of_its_seed_where_there_is_one(par
         assert Graph(own).training("finetune", FINE, 2).start.seed == start
 
 
+def test_a_data_set_with_a_cap_of_its_own_takes_that_in_place_of_its_scales(params):
+    scale = dataclasses.replace(params.scales["paper"], repeats=3, repeats_of={"mnist": 7})
+    graph = Graph(dataclasses.replace(params, scale="paper", scales={**params.scales, "paper": scale}))
+    lengths = [
+        len(graph.trainings(*run.split("."))) for run in ("finetune.mnist-cnn-1k", "finetune.cifar10-cnn-1k")
+    ]
+    assert lengths == [7, 3]
+
+
 def test_a_path_leads_back_to_its_work(params):
     graph = Graph(params)
     training, measured = graph.training("finetune", FINE, 0), graph.measurement(f"finetune.{FINE}.crops10", 0)
