@@ -22,7 +22,9 @@ HEAD = ["measurement", "seed", "metric", "here", "kept", "band", ""]
 
 def compare(graph: Graph, name: str) -> None:
     """Compare a table's cells, or all metrics of STAGE.RUN.PROTOCOL; exit with 1 if one lies outside."""
-    rows = [row for label, metric in asked(name) for row in compared(graph, label, metric)]
+    rows = [
+        row for label, metric in asked(graph.params.scale, name) for row in compared(graph, label, metric)
+    ]
     if not rows:
         raise ValueError(
             f"{name} has nothing to compare at scale {graph.params.scale}: it takes a measurement in "
@@ -33,11 +35,11 @@ def compare(graph: Graph, name: str) -> None:
         sys.exit(1)
 
 
-def asked(name: str) -> list[tuple[str, str | None]]:
+def asked(scale: str, name: str) -> list[tuple[str, str | None]]:
     if name.count(".") == 2:
         return [(name, None)]
     _, _, layout = find("tables", name)
-    cells = [(label, cell.metric) for _, _, cell in layout.cells() for label in cell.labels()]
+    cells = [(label, cell.metric) for _, _, cell in layout.at(scale).cells() for label in cell.labels()]
     return list(dict.fromkeys(cells))
 
 

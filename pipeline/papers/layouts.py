@@ -1,6 +1,6 @@
 """Tables of the papers: their cells, and our measurement of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipeline.config.typed import nearest
@@ -32,11 +32,20 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Instead:
+    """What a table shows at a scale for which its own runs ask too much."""
+
+    note: str
+    rows: dict[str, dict[str, Cell]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     title: str
     note: str = ""
     columns: dict[str, str]  # column -> its unit
     rows: dict[str, dict[str, Cell]]
+    instead: dict[str, Instead] = field(default_factory=dict)  # by scale
 
     def __post_init__(self) -> None:
         for row, cells in self.rows.items():
@@ -45,6 +54,26 @@ class Table:
                     raise ValueError(
                         f"row {row!r} has the column {column!r}; {nearest(column, self.columns)}"
                     )
+        places = [(row, list(cells)) for row, cells in self.rows.items()]
+        for scale, other in self.instead.items():
+            if [(row, list(cells)) for row, cells in other.rows.items()] != places:
+                raise ValueError(f"instead.{scale} has other rows or columns than the table")
+
+    def at(self, scale: str) -> "Table":
+        """The table as this scale shows it: the paper's numbers, our measurements or their substitutes."""
+        if scale not in self.instead:
+            return self
+        other = self.instead[scale]
+        rows = {
+            row: {
+                column: replace(
+                    other.rows[row][column], paper=cell.paper, spread=cell.spread, state="substitute"
+                )
+                for column, cell in cells.items()
+            }
+            for row, cells in self.rows.items()
+        }
+        return replace(self, note=other.note, rows=rows, instead={})
 
     def cells(self) -> list[tuple[str, str, Cell]]:
         return [(row, column, cell) for row, cells in self.rows.items() for column, cell in cells.items()]

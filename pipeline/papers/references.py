@@ -26,6 +26,14 @@ def check(params: Params) -> None:
     for paper, name, label in uses():
         _check_measurement(params, label, f"papers/{paper}.yaml: {name}")
     for paper, facts in papers().items():
+        for name, layout in facts.tables.items():
+            for scale in layout.instead:
+                where = f"papers/{paper}.yaml: {name}.instead"
+                if scale not in params.scales:
+                    raise ValueError(f"{where} names {scale!r}; {nearest(scale, params.scales)}")
+                for _, _, cell in layout.at(scale).cells():
+                    for label in cell.labels():
+                        _check_measurement(params, label, where)
         drawn = {name: shown.networks for name, shown in facts.architectures.items()}
         drawn |= {name: shown.networks for name, shown in facts.figures.items()}
         for name, networks in drawn.items():

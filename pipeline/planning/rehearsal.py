@@ -111,7 +111,7 @@ class Rehearsal:
                 model,
                 loss,
                 batches(size, images),
-                replace(spec, epochs=count),
+                replace(spec, epochs=count, warmup=0.0),  # frozen epochs are rehearsed as the others
                 seed=0,
                 owner={},
                 folder=Path(),

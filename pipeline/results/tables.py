@@ -36,7 +36,8 @@ COLUMNS = (
 
 def table(graph: Graph, name: str, *, mlflow: bool = False) -> str:
     """Write results/<name>.csv and .md; return the Markdown."""
-    paper, key, layout = find("tables", name)
+    paper, key, printed = find("tables", name)
+    layout = printed.at(graph.params.scale)
     works = [measurement for cell in runs_behind(graph, layout).values() for measurement in cell]
     frame = measured(works, from_mlflow(graph) if mlflow else from_files)
     lines = [line(graph, row, column, cell, frame) for row, column, cell in layout.cells()]
@@ -50,7 +51,8 @@ def table(graph: Graph, name: str, *, mlflow: bool = False) -> str:
 def runs_behind(graph: Graph, layout: Table) -> dict[tuple[str, ...], list[Measurement]]:
     """Map a line (row, column, printed number) to its measurements."""
     return {
-        (row, column, number(cell.paper)): _measurements(graph, cell) for row, column, cell in layout.cells()
+        (row, column, number(cell.paper)): _measurements(graph, cell)
+        for row, column, cell in layout.at(graph.params.scale).cells()
     }
 
 
@@ -81,6 +83,7 @@ def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame")
         values = values - other
     mean, first = statistics.fmean(values), works[0]
     asked = first.spec.set or graph.params.runs(first.training.stage)[first.training.name].data.set
+    own = cell.state is None and (first.shards.procedural or first.shards.name == asked)
     commits = [frame.loc[frame["measurement"] == label, "commit"] for label in cell.labels()]
     return {
         **facts,
@@ -88,12 +91,10 @@ def line(graph: Graph, row: str, column: str, cell: Cell, frame: "pd.DataFrame")
         "sd": number(statistics.stdev(values)) if len(values) > 1 else "",
         "n": str(len(values)),
         "draws": str(len(graph.measurements(cell.labels()[0]))),
-        "delta": number(mean - cell.paper) if cell.paper is not None else "",
+        "delta": number(mean - cell.paper) if own and cell.paper is not None else "",
         "dataset": first.shards.displayed_name,
         "capped": graph.capped(first.training),
-        "state": "measured"
-        if cell.state is None and (first.shards.procedural or first.shards.name == asked)
-        else "substitute",
+        "state": "measured" if own else "substitute",
         "commit": " ".join(dict.fromkeys(itertools.chain(*commits))),
         "runs": names(works),
     }
@@ -148,7 +149,7 @@ def cell_text(cell: dict[str, str] | None, layout: Cell | None, printed: bool) -
     spread = f" ± {float(cell['sd']):.2f}" if cell["sd"] else ""
     notes = [f"n={cell['n']}"]
     notes += [f"{cell['draws']} draws"] if cell["draws"] != cell["n"] else []
-    notes += [cell["dataset"]] if cell["state"] == "substitute" else []
+    notes += [f"{cell['metric']} on {cell['dataset']}"] if cell["state"] == "substitute" else []
     notes += [cell["capped"]] if cell["capped"] and cell["dataset"] != "procedural" else []
     return f"{f'{paper} | ' if printed else ''}{float(cell['mean']):.2f}{spread} ({', '.join(notes)})"
 

@@ -169,6 +169,57 @@ def test_a_substitute_is_named(workplace):
     assert (lines()[1]["state"], lines()[1]["dataset"]) == ("measured", "voc2007")
 
 
+def test_at_scale_reduced_table_6_shows_accuracies_on_cifar10_and_no_differences_from_the_paper(workplace):
+    graph = Graph(replace(load(), scale="reduced"))
+    for number, each in enumerate(measured := TABLE6.measurements(graph)):
+        metrics = {"psnr": 20.0 + number, "accuracy": 60.0 + number}
+        write_json(each.metrics, {"metrics": metrics, "commit": "0123456789ab"})
+    shown = table(graph, "table6")
+    assert {each.training.name for each in measured} == {
+        f"dong2017-4000-{shortcuts}" for shortcuts in ("none", "input-output", "full")
+    }
+    found = lines()
+    assert [each["paper"] for each in found] == ["22.19", "68.94", "23.5", "69.38", "23.87", "71.25"]
+    assert [each["metric"] for each in found] == ["psnr", "accuracy"] * 3
+    assert {(each["state"], each["dataset"], each["delta"]) for each in found} == {
+        ("substitute", "cifar10", "")
+    }
+    assert "68.94 \\| 64.00 ± 1.00 (n=3, accuracy on cifar10" in shown
+    assert "ours is the accuracy in place of mAP" in shown
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ({"redused": {}}, "did you mean 'reduced'"),
+        ({"reduced": {"of": "finetune.dong2017-4000-ful.centre"}}, "did you mean 'dong2017-4000-full'"),
+    ],
+)
+def test_a_substitute_for_no_scale_or_of_no_run_is_refused_at_the_door(monkeypatch, instead, said):
+    def rows(cell):
+        return {"a": {"b": cell}}
+
+    own = Cell(of="finetune.voc2007-imagenet-full.crops10", metric="map")
+    others = {
+        scale: papers.layouts.Instead(note="", rows=rows(replace(own, **changes)))
+        for scale, changes in instead.items()
+    }
+    layout = Table(title="", columns={"b": "%"}, rows=rows(own), instead=others)
+    facts = papers.papers()["dong2016"]
+    monkeypatch.setattr(
+        papers.references, "papers", lambda: {"dong2016": replace(facts, tables={"table6": layout})}
+    )
+    with pytest.raises(ValueError, match=said):
+        papers.check(load())
+
+
+def test_a_substitute_for_other_rows_than_the_tables_is_refused():
+    cell = Cell(of="a.b.c", metric="map")
+    other = papers.layouts.Instead(note="", rows={"c": {"b": cell}})
+    with pytest.raises(ValueError, match="instead.reduced has other rows or columns than the table"):
+        Table(title="", columns={"b": "%"}, rows={"a": {"b": cell}}, instead={"reduced": other})
+
+
 @pytest.mark.parametrize(
     ("cell", "said"),
     [

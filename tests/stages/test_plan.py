@@ -99,6 +99,14 @@ def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch
     assert "To download: nothing." in said
 
 
+def test_a_run_that_freezes_its_first_epochs_is_planned(workplace, monkeypatch):
+    monkeypatch.setattr("pipeline.planning.rehearsal.SECONDS", 0.0)
+    graph, job = Graph(load()), Job("finetune", "dong2017-4000-full", 0)
+    assert graph.training(job.stage, job.name, 0).spec.warmup
+    cost.cost(graph, [job], Rehearsal(load().engine))
+    assert job.flops > 0
+
+
 def test_kernels_are_counted_and_views_and_empty_tensors_are_not():
     x, weights = torch.ones(2, 3, 5, 5), torch.ones(4, 3, 3, 3, requires_grad=True)
     assert kernels(lambda: conv2d(x, weights).relu()) == 2

@@ -44,7 +44,7 @@ class Displayed:
     spread: str = ""
     n: str = ""
     delta: str = ""
-    note: str = ""  # cited, withdrawn, or the substitute data set
+    note: str = ""  # cited, withdrawn, or the substitute: its data set, and its metric if it is another
     mark: Mark | None = None
     scale: str = ""
     line: dict[str, str] | None = None  # its CSV line
@@ -60,13 +60,14 @@ def displayed(cell: Cell, line: dict[str, str] | None, *, decimals: int, whole: 
         return Displayed(paper=paper, note=cell.state or "")
     if line is None or not line["mean"]:
         return Displayed(paper=paper, mark=MARKS["missing"])
+    other = f"{line['metric']} on " if line.get("metric", cell.metric) != cell.metric else ""
     return Displayed(
         paper=paper,
         ours=f"{float(line['mean']):.{decimals}f}",
         spread=f"{float(line['sd']):.{decimals}f}" if line["sd"] else "",
         n=line["n"],
         delta=f"{float(line['delta']):+.{decimals}f}".replace("-", "−") if line["delta"] else "",
-        note=line["dataset"] if line["state"] == "substitute" else "",
+        note=f"{other}{line['dataset']}" if line["state"] == "substitute" else "",
         mark=MARKS[agreement(line, whole=whole)],
     )
 

@@ -110,7 +110,7 @@ class Evidence:
         return list(self._cells(graph, layout))
 
     def _cells(self, graph: Graph, layout: Table) -> Iterator[dict[str, str]]:
-        for row, column, cell in layout.cells():
+        for row, column, cell in layout.at(graph.params.scale).cells():
             works = [each for label in cell.labels() for each in graph.measurements(label)]
             done = [each for each in works if self.is_measured(each)]
             if not done or {each.name for each in done} != set(cell.labels()):

@@ -77,8 +77,9 @@ class Shelf:
 
     def table(self, paper: str, key: str, layout: Table) -> Part:
         rendering = Rendering("table", paper, key)
-        part = self._part("table", rendering, title=layout.title, note=layout.note)
         versions = self.evidence.versions(rendering)
+        shown = layout.at(versions[0].scale) if versions else layout
+        part = self._part("table", rendering, title=layout.title, note=shown.note)
         self._settle(part, rendering, versions)
         every = [self._rows(part, layout, each) for each in versions]
         best: Rows = {
@@ -257,9 +258,10 @@ def panels(layout: Table, rows: Rows, level: str) -> list[Panel]:
 
 
 def values_of(cell: Any) -> tuple[float, float, float, float | None]:
-    """Our mean, its 95 % interval (NaN without one) and the paper's number."""
+    """Our mean, its 95 % interval (NaN without one), and the paper's number, unless ours is a substitute."""
     line = cell.line
-    mean, paper = float(line["mean"]), float(line["paper"]) if line["paper"] else None
+    comparable = line["paper"] and line["state"] != "substitute"
+    mean, paper = float(line["mean"]), float(line["paper"]) if comparable else None
     reach = statistics.half_width(float(line["sd"]), int(line["n"])) if line["sd"] else float("nan")
     return mean, mean - reach, mean + reach, paper
 
