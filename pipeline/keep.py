@@ -1,7 +1,7 @@
 """keep: copy tables with their claims, records and encoders to results/reference/<scale>/<paper>.
 
-Records contain metrics, run, machine and commit. Encoders that kept runs start from are kept, too, but no
-images. `python -m pipeline.reuse` copies all of it back to where the graph looks for it.
+Records contain metrics, run, machine and commit. Encoders that kept fine-tunings start from are kept, too;
+images are not. `python -m pipeline.reuse` copies all of it back to where the graph looks for it.
 """
 
 import io
@@ -48,10 +48,10 @@ def keep(graph: Graph, name: str) -> None:
         for measurement in measured.values()
         for training in measurement.training.lineage
     }
-    encoders = {
+    encoders = {  # of a stack the last, which holds the layers below
         training.start.identity: (training, training.start)
         for training in trainings.values()
-        if training.start
+        if training.start and training.stage == "finetune"
     }
 
     verdicts = claims.lines(graph, paper, partly=True)
