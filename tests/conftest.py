@@ -65,8 +65,8 @@ def laid_out(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
-    set_params(folder, **{f"scales__smoke__{name}": value for name, value in TINY.items()})
-    set_params(folder, scales__reduced__repeats_of={})  # three of every run are enough to test with
+    tiny = {f"scales__smoke__{name}": value for name, value in TINY.items()}
+    set_params(folder, **tiny, scales__reduced__repeats_of={})  # three of every run are enough to test with
     (folder / "results").mkdir()
     return folder
 
