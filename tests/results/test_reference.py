@@ -94,6 +94,7 @@ class TestKept:
     def test_every_line_follows_from_the_records_and_all_claims_of_today(self, place, workplace):
         """A claim that joins its paper's lowers the levels of all: keep the paper again, and read what has moved."""
         shutil.copytree(place, workplace / place.relative_to(REFERENCE.parents[1]), dirs_exist_ok=True)
+        shutil.copy(REFERENCE.parents[1] / "params.yaml", workplace)  # with the repeats of its scale
         graph = Graph(load(scale=place.parent.name))
         reuse(graph)
         found = claims.lines(graph, place.name, partly=True)
