@@ -63,7 +63,7 @@ def caption_of(graph: Graph, paper: str, key: str, printed: Figure) -> str:
 
 def curves(graph: Graph, printed: Figure) -> Any:
     """Plot loss against epoch, with a band of one standard deviation over seeds."""
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+    from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
     drawn, (axes,) = axes_of()
     for i, (name, label) in enumerate(printed.runs.items()):
@@ -75,7 +75,9 @@ def curves(graph: Graph, printed: Figure) -> Any:
     if printed.draw.options.logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(ScalarFormatter())  # 0.04, not 4 x 10^-2
-        axes.yaxis.set_minor_formatter(ScalarFormatter())
+        least, most = axes.get_ylim()
+        one_decade = most < 10 * least  # over more of them labels between powers of 10 would overlap
+        axes.yaxis.set_minor_formatter(ScalarFormatter() if one_decade else NullFormatter())
     axes.legend(frameon=False)
     return drawn
 
