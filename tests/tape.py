@@ -1,7 +1,7 @@
 """A tape stands on a CPU for the CUDA graph that records a step.
 
-It repeats the operations of one call on the tensors of that call, so that what the host computes in between stays as it
-was when recorded.
+It repeats the operations of one call on the tensors of that call. What the host computed in between is not computed
+again, as in a graph.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,8 @@ class Tape(TorchDispatchMode):
     def __init__(self, update: Callable[[Batch], Tensor], batch: Batch, generator: torch.Generator) -> None:
         super().__init__()
         self.operations: list[tuple[Any, Any, Any, Any]] = []
-        self.older: dict[
-            int, tuple[Tensor, Tensor]
-        ] = {}  # by storage: tensors that were written, and their values
+        # by storage: older tensors that the call wrote, and their values before
+        self.older: dict[int, tuple[Tensor, Tensor]] = {}
         self.own: set[int] = set()  # storages that the call allocated
         self.generator = generator
         states = generator.get_state(), torch.get_rng_state()

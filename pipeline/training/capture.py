@@ -83,7 +83,7 @@ class Captured:
             self._capturable(False)
 
     def _capturable(self, wanted: bool) -> None:
-        """Adam refuses to be recorded unless it is told so, and warns if it is called so."""
+        """Tell Adam whether it is being recorded. Untold it refuses; told at other times it warns."""
         for settings in self.optimiser.param_groups:
             if "capturable" in settings:
                 settings["capturable"] = wanted

@@ -232,6 +232,6 @@ def test_recorded_steps_of_each_objective_and_network_end_as_called_ones(
         take_turns({0: _steps(training, deterministic, device, [])}, device, [])
         moved[training.label] = len(replays), same(weights_of(training), called)
         replays.clear()
-    called = {label for label, (count, _) in moved.items() if not count}
+    unrecorded = {label for label, (count, _) in moved.items() if not count}
     assert [label for label, (_, equal) in moved.items() if not equal] == []
-    assert called == COPYING
+    assert unrecorded == COPYING
