@@ -1,5 +1,5 @@
 # The locked environment: docker build -t cae . && docker run -v "$PWD/results:/project/results" cae make results/table6.csv
-FROM debian:bookworm-slim
+FROM debian:trixie-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends \
       ca-certificates g++ git libc6-dev make python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*

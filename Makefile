@@ -1,4 +1,4 @@
-# A fresh machine needs Python 3.11 or later, git and make; everything else is built here, in .uv and .venv.
+# A fresh machine needs Python 3.11.4 or later, git and make; everything else is built here, in .uv and .venv.
 PYTHON ?= python3
 UV := .uv/bin/uv
 READY := .venv/.ready
@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE  # a graph has many short processes, which shar
 env: $(READY)
 
 $(UV):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or later is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
