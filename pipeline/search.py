@@ -115,14 +115,17 @@ def keep(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Format as a table: one row per value, one column per seed."""
-    seeds = sorted({line["seed"] for line in lines})
+    """Format as a table: one row per value, one column per seed; a mean where all seeds were tried."""
+    seeds = sorted({int(line["seed"]) for line in lines})
+    scores = {(line["value"], int(line["seed"])): float(line["score"]) for line in lines}
     rows = []
     for value in dict.fromkeys(line["value"] for line in lines):
-        scores = [float(line["score"]) for line in lines if line["value"] == value]
-        rows.append([value, *(f"{score:.2f}" for score in scores), f"{statistics.fmean(scores):.2f}"])
-    head = [lines[0]["setting"], *(f"{lines[0]['metric']}, seed {seed}" for seed in seeds), "mean"]
-    return grid(head, rows)
+        tried = [scores[value, seed] for seed in seeds if (value, seed) in scores]
+        cells = [f"{scores[value, seed]:.2f}" if (value, seed) in scores else "" for seed in seeds]
+        mean = f"{statistics.fmean(tried):.2f}" if len(tried) == len(seeds) else ""
+        rows.append([value, *cells, mean] if len(seeds) > 1 else [value, *cells])
+    head = [lines[0]["setting"], *(f"{lines[0]['metric']}, seed {seed}" for seed in seeds)]
+    return grid([*head, "mean"] if len(seeds) > 1 else head, rows)
 
 
 def search(params: Params, label: str, setting: str, values: list[str], *, seeds: int, holdout: int) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import sys
@@ -11,6 +12,8 @@ import pytest
 from conftest import PARTS, ROOT, TINY, command, set_params
 
 from pipeline import papers
+from pipeline.search import table
+from pipeline.system.files import read_lines
 
 
 def blocks(page: str, kind: str) -> list[str]:
@@ -156,3 +159,11 @@ def test_the_citation_names_every_paper():
         if name == "real":  # not a paper, but rows of several
             continue
         assert named[facts.title] == (facts.year, facts.authors.split(",")[0].split()[-1])
+
+
+def test_the_page_of_searches_prints_the_kept_trials():
+    page = (ROOT / "docs" / "unsaid-settings.md").read_text()
+    kept = sorted((ROOT / "results" / "reference" / "search").glob("*.csv"))
+    printed = [f"({os.path.relpath(file, ROOT / 'docs')})\n\n{table(read_lines(file))}" for file in kept]
+    assert [text for text in printed if text not in page] == []
+    assert len(re.findall(r"^\| -+ \|", page, re.MULTILINE)) == len(kept)  # no table without data
