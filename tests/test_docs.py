@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import sys
 from pathlib import Path
 
@@ -167,3 +168,34 @@ def test_the_page_of_searches_prints_the_kept_trials():
     printed = [f"({os.path.relpath(file, ROOT / 'docs')})\n\n{table(read_lines(file))}" for file in kept]
     assert [text for text in printed if text not in page] == []
     assert len(re.findall(r"^\| -+ \|", page, re.MULTILINE)) == len(kept)  # no table without data
+
+
+REPORTS = [f"docs/reports/{page.name}" for page in sorted((ROOT / "docs" / "reports").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", ["README.md", *REPORTS])
+def test_a_page_gives_the_verdicts_and_numbers_that_are_kept(page):
+    kept = ROOT / "results" / "reference" / "reduced"
+    decided = {line["claim"]: line for file in kept.glob("*/claims.csv") for line in read_lines(file)}
+    rows = [line for line in (ROOT / page).read_text().splitlines() if re.match(r"\| .*\(`[\w-]+`\)", line)]
+    assert len(rows) >= 3
+    for row in rows:
+        (claim,), cells = re.findall(r"\(`([\w-]+)`\)", row), [cell.strip("* ") for cell in row.split("|")]
+        line = decided[claim]
+        assert line["verdict"] in cells, row
+        if page == "README.md":
+            assert cells[-4:-1] == [line["n"], line["verdict"], line["scale"]], row
+            printed = re.findall(r"[\d.]+ ± [\d.]+", cells[3])
+            assert printed, row
+            assert set(printed) <= spreads(kept, line["runs"].split()), row
+
+
+def spreads(kept: Path, runs: list[str]) -> set[str]:
+    """Mean ± standard deviation of each metric of each measurement that kept runs are of."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        _, stage, label, name = run.split("/")
+        (record,) = kept.glob(f"*/runs/{stage}/{label}/{name}.json")
+        for metric, value in json.loads(record.read_text())["metrics"].items():
+            found.setdefault((label, metric), []).append(value)
+    return {f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}" for values in found.values()}
