@@ -32,6 +32,7 @@ def report(params: Params) -> None:
         for name in sorted(sections, key=lambda name: (*worth(sections[name][1]), suite.index(name)))
     }
     answers = {name: answers_of(parts) for name, (_, parts) in sections.items()}
+    checks = [each for _, parts in sections.values() for each in answers_of(parts, ours=True)]
     values = {
         "papers": sections,
         "tally": {
@@ -44,6 +45,7 @@ def report(params: Params) -> None:
             ]
             for outcome in OUTCOMES
         },
+        "checks": {"holds": sum(each.outcome == "holds" for each in checks), "all": len(checks)},
         "counts": {name: counts(parts) for name, (_, parts) in sections.items()},
         "best": best_table(sections),
         "runs": shelf.runs.listed(),
@@ -61,12 +63,14 @@ def worth(parts: list[Part]) -> tuple[int, int]:
     return -levels.count("paper"), -levels.count("real")
 
 
-def answers_of(parts: list[Part]) -> list[Answer]:
-    return [answer for part in parts if part.kind == "claims" for answer in part.body["answers"]]
+def answers_of(parts: list[Part], *, ours: bool = False) -> list[Answer]:
+    """The answers to the paper's claims, or to ours, which they rest on."""
+    every = (answer for part in parts if part.kind == "claims" for answer in part.body["answers"])
+    return [answer for answer in every if answer.ours == ours]
 
 
 def best_table(sections: dict[str, tuple[papers.Paper, list[Part]]]) -> tuple[str, Part] | None:
-    """The table on real images with the most numbers."""
+    """The table on real images with the most pipelines, then with the most of the paper's numbers."""
     tables = [
         (name, part)
         for name, (_, parts) in sections.items()
@@ -74,8 +78,15 @@ def best_table(sections: dict[str, tuple[papers.Paper, list[Part]]]) -> tuple[st
         if part.kind == "table" and part.body["panels"] and part.level in ("paper", "real")
     ]
 
-    def rank(each: tuple[str, Part]) -> tuple[bool, int]:
-        return each[1].level == "paper", sum(len(panel.lines) for panel in each[1].body["panels"])
+    def rank(each: tuple[str, Part]) -> tuple[bool, bool, int, int]:
+        lines = [cell.line for panel in each[1].body["panels"] for _, _, cell in panel.lines]
+        own = all(line["state"] != "substitute" for line in lines)
+        return (
+            each[1].level == "paper",
+            own,
+            min(int(line["n"]) for line in lines),
+            sum(bool(line["paper"]) for line in lines),
+        )
 
     return max(tables, key=rank, default=None)
 

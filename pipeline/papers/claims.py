@@ -96,6 +96,7 @@ class Claim:
     says: str
     where: str  # the table, figure or section
     test: Choice = choice(CLAIMS)
+    ours: bool = False  # not a sentence of the paper, but what its claims rest on
 
     def labels(self) -> list[str]:
         options = self.test.options

@@ -8,13 +8,13 @@ from pathlib import Path
 import browser
 import pytest
 from conftest import command, keep_only, set_params
-from test_reference import finished
+from test_reference import finished, measurements
 
 from pipeline import papers
 from pipeline.config.reading import load
 from pipeline.keep import keep
 from pipeline.papers import Cell
-from pipeline.report import REPORT, report
+from pipeline.report import REPORT, best_table, report
 from pipeline.results.claims import COLUMNS, measured_by
 from pipeline.results.page.cells import agreement, decimals, displayed
 from pipeline.results.page.parts import Shelf
@@ -134,11 +134,17 @@ def test_a_claim_has_its_verdict_the_level_that_it_is_held_to_and_what_was_compa
     ]  # fmt: skip
     decided = {"verdict": "confirmed", "p": "0.00021", "level": "0.00357", "design": "paired", "n": "10"}
     lines[0] |= decided | {"difference": "3", "low": "1.25", "high": "4.75", "compared": "trivial: a - c"}
+    lines[list(claims).index("mnist-1k")] |= decided
+    ours = [name for name, claim in claims.items() if claim.ours]
+    assert ours[0] == lines[0]["claim"]
     write_lines(papers.target("masci2011", "claims.csv"), COLUMNS, lines)
     report(load())
     text = " ".join(REPORT.read_text().split())
-    assert text.count("? undecidable</span>") == len(claims) - 1
-    assert f"{len(claims) - 1} undecidable" in text
+    assert text.count("? undecidable</span>") == len(claims) - 2
+    assert f"1 confirmed, {len(claims) - len(ours) - 1} undecidable" in text
+    every = sum(not claim.ours for paper in papers.papers().values() for claim in paper.claims.values())
+    assert f"<h1><span>1 of {every} claims holds,</span>" in text  # ours are counted apart
+    assert f"1 of {len(ours)} holds." in text
     assert "n 10, paired, p 0.00021 against 0.00357" in text
     assert '+3.00 <span class="spread">[+1.25, +4.75]' in text
     assert "trivial: a - c" in text
@@ -206,6 +212,24 @@ def test_pipelines_that_are_done_are_shown_before_their_table_is_complete(workpl
     assert {cell.n for cell in cells} == {"2", "3"}
     assert all(len(cell.line["runs"].split()) == int(cell.line["draws"]) for cell in cells)
     assert "measurements are there" in part.why
+
+
+def test_a_substitute_says_what_it_measures_and_is_not_the_best_evidence(workplace):
+    graph = Graph(load(scale="reduced"))
+    finished(graph, "masci2011")
+    for number, each in enumerate(measurements(graph, "table6", paper="dong2016")):
+        each.metrics.parent.mkdir(parents=True, exist_ok=True)
+        metrics = {"psnr": 20.0 + number, "accuracy": 60.0 + number, "psnr_gain": 2.0}
+        each.metrics.write_text(json.dumps({"commit": "0", "dataset": "cifar10", "metrics": metrics}))
+    facts = papers.papers()
+    sections = {
+        name: (facts[name], Shelf(load()).parts(name, facts[name])) for name in ("dong2016", "masci2011")
+    }
+    (table6,) = [part for part in sections["dong2016"][1] if part.name == "Table 6"]
+    assert [panel.title for panel in table6.body["panels"]] == ["PSNR", "accuracy in place of mAP"]
+    assert sum(len(panel.lines) for panel in table6.body["panels"]) == 6
+    paper, best = best_table(sections)
+    assert (paper, best.name) == ("masci2011", "Table 1")
 
 
 def test_all_dots_of_a_table_are_on_one_axis():

@@ -19,6 +19,7 @@ class Answer:
     says: str
     where: str
     metric: str
+    ours: bool = False
     level: str = "none"  # worth of its scale, as in Part
     scale: str = ""
     verdict: str = ""
@@ -53,7 +54,7 @@ class Group:
 
 
 def answer(claim: Claim, line: dict[str, str] | None, *, level: str) -> Answer:
-    found = Answer(says=claim.says, where=claim.where, metric=metric_of(claim))
+    found = Answer(says=claim.says, where=claim.where, metric=metric_of(claim), ours=claim.ours)
     if line is None:
         return found
     found.level, found.scale, found.verdict = level, line.get("scale", ""), line["verdict"]

@@ -249,12 +249,20 @@ def panels(layout: Table, rows: Rows, level: str) -> list[Panel]:
             continue
         same = [cell for other, cells in places.items() if layout.columns[other] == unit for _, cell in cells]
         axis = around([value for cell in same for value in ends(cell)], unit)
-        panel = Panel(title=column, axis=axis)
+        panel = Panel(title=heading(layout, column, measured), axis=axis)
         for row, cell in measured:
             mean, low, high, paper = values_of(cell)
             panel.lines.append((row, dot(axis, mean, low=low, high=high, paper=paper), cell))
         found.append(panel)
     return found
+
+
+def heading(layout: Table, column: str, measured: list[tuple[str, Any]]) -> str:
+    """The column's name; where its metric is substituted, both."""
+    metrics = {cell.line["metric"] for _, cell in measured}
+    if metrics <= {layout.rows[row][column].metric for row, _ in measured}:
+        return column
+    return f"{', '.join(sorted(metrics))} in place of {column}"
 
 
 def values_of(cell: Any) -> tuple[float, float, float, float | None]:
