@@ -12,6 +12,7 @@ from typing import Any
 from snakemake.logging import LogEvent
 
 from pipeline import papers
+from pipeline.config.params import Engine
 from pipeline.config.reading import load
 from pipeline.config.runs import STAGES
 from pipeline.datasets import SOURCES
@@ -140,6 +141,7 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     before = BEGINNING if left else 0.0
     total = sum(job.seconds for job in left)
     data = data_needed(graph, left)
+    kernel = kernel_seconds(params.engine)
     return {
         "targets": targets,
         "scale": params.scale,
@@ -150,7 +152,8 @@ def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
         "launches": sum(job.launches for job in left),
         "seconds": before + total,
         "wall_seconds": before + max(total / cores, longest(left)),
-        "gpu_seconds": {name: sum(on(job, rate) for job in left) for name, rate in GPUS.items()},
+        "kernel_seconds": kernel,
+        "gpu_seconds": {name: sum(on(job, rate, kernel) for job in left) for name, rate in GPUS.items()},
         "other_seconds": sum(job.seconds for job in left if not job.flops),
         "disk": sum(job.disk for job in left),
         "peak_memory": recorded_memory(params.scale),
@@ -175,9 +178,14 @@ def work(flops: float) -> str:
     return ""
 
 
-def on(job: Job, rate: float) -> float:
+def kernel_seconds(engine: Engine) -> dict[str, float]:
+    """Seconds of the shortest kernel."""
+    return {"training": LAUNCHED if engine.capture == "never" else REPLAYED, "measurement": LAUNCHED}
+
+
+def on(job: Job, rate: float, kernel: dict[str, float]) -> float:
     """Seconds of a job on a GPU of so many TFLOP/s: by its kernels or by its FLOPs."""
-    shortest = REPLAYED if job.stage in STAGES else LAUNCHED
+    shortest = kernel["training" if job.stage in STAGES else "measurement"]
     return max(job.launches * shortest, job.flops / (PART * rate * 1e12)) if job.flops else 0.0
 
 
@@ -204,7 +212,8 @@ def text(planned: dict[str, Any]) -> str:
         f"Here ({planned['machine']}): {lasting(planned['seconds'])} of work, "
         f"{lasting(planned['wall_seconds'])} with --cores {planned['cores']}.",
         "On one GPU, by arithmetic and not measured, from a quarter of its data sheet's rate or "
-        f"{1e6 * REPLAYED:.1f} µs for each kernel of a training and {1e6 * LAUNCHED:.0f} µs of a measurement "
+        f"{1e6 * planned['kernel_seconds']['training']:g} µs for each kernel of a training and "
+        f"{1e6 * planned['kernel_seconds']['measurement']:g} µs of a measurement "
         f"({planned['launches']:,} in all), whichever takes longer: "
         + ", ".join(f"{name} {lasting(seconds)}" for name, seconds in planned["gpu_seconds"].items())
         + f"; beside it {lasting(planned['other_seconds'])} of what no GPU shortens.",

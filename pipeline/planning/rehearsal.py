@@ -32,7 +32,7 @@ from pipeline.datasets import SOURCES, Split
 from pipeline.objectives import objective_of
 from pipeline.planning.stand_ins import PICTURES, Taken, drawn, kind_of, on_drawn, photograph, stand_in
 from pipeline.protocols import measure_of
-from pipeline.training.loop import fit
+from pipeline.training.loop import steps
 from pipeline.work.identity import Measurement, Shards, Training
 
 # Processor time of one thread does not depend on the machine's load; several threads or a GPU need the clock.
@@ -106,8 +106,8 @@ class Rehearsal:
         def loss(batch: Batch, generator: torch.Generator) -> Tensor:
             return objective_of(spec).loss(model, batch, spec, generator)
 
-        def steps(count: int, size: int, engine: Engine = self.engine, images: Images = images) -> None:
-            fit(
+        def train(count: int, size: int, engine: Engine = self.engine, images: Images = images) -> None:
+            for _ in steps(
                 model,
                 loss,
                 batches(size, images),
@@ -117,7 +117,9 @@ class Rehearsal:
                 folder=Path(),
                 engine=engine,
                 device=self.device,
-            )
+                stopping=(),
+            ):
+                pass
 
         few = min(4 if spec.data.unlabelled else 2, spec.batch)  # BatchNorm needs two labelled images
         spec = objective_of(spec).prepare(model, batches(few), spec, seed=0, device=self.device)
@@ -125,12 +127,12 @@ class Rehearsal:
         flops = _flops(lambda: loss(batch, generator).backward()) / few
         as_gpu = replace(self.engine, precision="bf16", compile="never", convolution="torch")
         held = images_of(on_drawn(training), stream_above_gb=math.inf, on=self.device)
-        one, two = (kernels(partial(steps, count, few, as_gpu, held)) for count in (1, 2))
-        steps(1, few)
-        size = max(few, min(spec.batch, int(LONGEST / self._timed(lambda: steps(1, few)) * few)))
-        steps(1, size)
-        count = max(1, min(50, int(LONGEST / 10 / self._timed(lambda: steps(1, size)))))
-        seconds = self._repeated(lambda: steps(count, size)) / count
+        one, two = (kernels(partial(train, count, few, as_gpu, held)) for count in (1, 2))
+        train(1, few)
+        size = max(few, min(spec.batch, int(LONGEST / self._timed(lambda: train(1, few)) * few)))
+        train(1, size)
+        count = max(1, min(50, int(LONGEST / 10 / self._timed(lambda: train(1, size)))))
+        seconds = self._repeated(lambda: train(count, size)) / count
         return Cost(flops, seconds / size, two - one, sum(weights.numel() for weights in model.parameters()))
 
     def measuring(self, measurement: Measurement) -> Cost:

@@ -17,24 +17,12 @@ from pipeline.config.params import Engine
 from pipeline.config.runs import Run
 from pipeline.data.batches import Batch, Batches, Mixed
 from pipeline.system.progress import Progress
-from pipeline.system.signals import Stopped, stop_signals
+from pipeline.system.signals import Stopped
 from pipeline.training.capture import Captured, captures
 from pipeline.training.checkpoint import State, finite, resume, save_checkpoint
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 
 LOGGED = 500  # points on a run's curve
-
-
-def fit(*args: Any, **settings: Any) -> State:
-    """Run `steps` to their end; Ctrl-C and SIGTERM end them after a checkpoint."""
-    stopping: list[int] = []
-    with stop_signals(stopping):
-        running = steps(*args, **settings, stopping=stopping)
-        while True:
-            try:
-                next(running)
-            except StopIteration as end:
-                return end.value
 
 
 def steps(

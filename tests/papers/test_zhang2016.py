@@ -27,7 +27,7 @@ from pipeline.objectives.augment import restoration
 from pipeline.objectives.classify import outputs
 from pipeline.papers import papers
 from pipeline.results.figures import arrays
-from pipeline.training.loop import fit
+from pipeline.training.loop import steps
 from pipeline.training.run import beginning, train
 from pipeline.training.weights import load_parts
 from pipeline.work.graph import Graph
@@ -165,7 +165,7 @@ def test_each_layerwise_decoder_learns_as_if_the_others_were_not_there(ready):
         spec = replace(training.spec, objective=Choice("augment", options), epochs=1)
         model = beginning(training, manifest)
         batches = Batches(held, np.arange(manifest.count), spec.augment, batch=16, seed=0)
-        fit(
+        for _ in steps(
             model,
             lambda batch, generator: OBJECTIVES["augment"].loss(model, batch, spec, generator),
             batches,
@@ -175,7 +175,9 @@ def test_each_layerwise_decoder_learns_as_if_the_others_were_not_there(ready):
             folder=training.folder,
             engine=graph.params.engine,
             device=torch.device("cpu"),
-        )
+            stopping=(),
+        ):
+            pass
         return [each.state_dict() for each in model.decoders]
 
     usual, beside = decoders((7.53,) * 5), decoders((7.53, 7.53, 7.53e4, 7.53, 7.53))

@@ -31,6 +31,7 @@ PLANNED = {
     "seconds": 1,
     "wall_seconds": 1,
     "launches": 0,
+    "kernel_seconds": {"training": 2.5e-6, "measurement": 1e-5},
     "gpu_seconds": {},
     "other_seconds": 1,
     "disk": 0,
@@ -118,17 +119,19 @@ def test_kernels_are_counted_and_views_and_empty_tensors_are_not():
 
 
 @pytest.mark.parametrize(
-    ("stage", "flops", "launches", "seconds"),
+    ("stage", "capture", "flops", "launches", "seconds"),
     [
-        ("pretrain", 1e15, 10**7, 25.0),
-        ("evaluate", 1e15, 10**6, 10.0),
-        ("pretrain", 1e15, 10**5, 1e15 / (0.25 * 989e12)),
-        ("pretrain", 0.0, 10**6, 0.0),
+        ("pretrain", "auto", 1e15, 10**7, 25.0),
+        ("pretrain", "never", 1e15, 10**7, 100.0),
+        ("evaluate", "auto", 1e15, 10**6, 10.0),
+        ("pretrain", "auto", 1e15, 10**5, 1e15 / (0.25 * 989e12)),
+        ("pretrain", "auto", 0.0, 10**6, 0.0),
     ],
 )
-def test_a_gpu_takes_as_long_as_its_kernels_or_its_flops(stage, flops, launches, seconds):
+def test_a_gpu_takes_as_long_as_its_kernels_or_its_flops(stage, capture, flops, launches, seconds):
     job = Job(stage, "a", 0, steps=1000, flops=flops, launches=launches)
-    assert plan.on(job, plan.GPUS["H200"]) == pytest.approx(seconds)
+    kernel = plan.kernel_seconds(dataclasses.replace(load().engine, capture=capture))
+    assert plan.on(job, plan.GPUS["H200"], kernel) == pytest.approx(seconds)
 
 
 def test_a_plan_is_whole_in_a_process_that_switched_log_records_off(workplace):

@@ -34,7 +34,7 @@ from pipeline.data.writer import shard
 from pipeline.objectives import OBJECTIVES
 from pipeline.tracking.events import EVENTS, lines_of
 from pipeline.training.checkpoint import save_tensors
-from pipeline.training.loop import fit
+from pipeline.training.loop import steps
 from pipeline.training.optimisers import OPTIMISERS, SCHEDULES
 from pipeline.training.run import beginning, train
 from pipeline.training.turns import take_turns
@@ -261,7 +261,7 @@ def test_a_compiled_network_trains_equally_up_to_rounding(workplace):
     def losses(compile):
         model, found = beginning(training, manifest), []
         batches = Batches(Images(manifest, stream_above_gb=8), np.arange(48), small.augment, batch=16, seed=0)
-        fit(
+        for _ in steps(
             model,
             lambda batch, generator: OBJECTIVES["classify"].loss(model, batch, small, generator),
             batches,
@@ -272,7 +272,9 @@ def test_a_compiled_network_trains_equally_up_to_rounding(workplace):
             engine=replace(params.engine, compile=compile),
             device=torch.device("cpu"),
             log=lambda step, metrics: found.extend([metrics["loss"]] if "loss" in metrics else []),
-        )
+            stopping=(),
+        ):
+            pass
         return found
 
     plain, compiled = losses("never"), losses("always")
@@ -389,7 +391,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
         return loss * float("nan") if len(seen) == 4 else loss
 
     with pytest.raises(ValueError, match="the loss is nan at step 4; set a lower lr"):
-        fit(
+        for _ in steps(
             model,
             loss_of,
             batches,
@@ -399,7 +401,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(ready):
             folder=ready.folder,
             engine=load().engine,
             device=torch.device("cpu"),
-        )
+            stopping=(),
+        ):
+            pass
 
 
 def test_missing_data_and_weights_name_the_command_that_makes_them(workplace):
