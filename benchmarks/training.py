@@ -56,14 +56,15 @@ class Ours:
     def train(self, steps: int) -> int:
         """A whole training, with its optimiser's start and its last checks; the number of images."""
         with tempfile.TemporaryDirectory() as folder:
-            loop.fit(*self._training(steps, Batches), **self._settings(folder))
+            for _ in loop.steps(*self._training(steps, Batches), **self._settings(folder)):
+                pass
         return steps * self.spec.batch
 
     def pace(self, count: int, batches: type[Batches] = Batches) -> float:
         """Images a second in the middle of a training, after WARM steps, which compile and fill caches."""
         with tempfile.TemporaryDirectory() as folder:
             training = self._training(WARM + count + 1, batches)  # it does not end, so no checks are timed
-            running = loop.steps(*training, **self._settings(folder), stopping=[])
+            running = loop.steps(*training, **self._settings(folder))
             for _ in range(WARM):
                 next(running)
             seconds = seconds_of(lambda: self._synced(running, count))
@@ -91,6 +92,7 @@ class Ours:
             "folder": Path(folder),
             "engine": self.engine,
             "device": self.device,
+            "stopping": (),
         }
 
 
