@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.images import images_of
+from pipeline.data.images import mean_and_deviation
 from pipeline.runner.cli import run_stage
 from pipeline.system.files import RESULTS, write_whole
-from pipeline.training.weights import trained
+from pipeline.training.weights import manifest_of, trained
 from pipeline.work.graph import Graph
 from pipeline.work.identity import Training
 
@@ -47,10 +47,11 @@ def training_of(graph: Graph, label: str, seed: int) -> Training:
 def backbone(graph: Graph, label: str, seed: int) -> Backbone:
     """The encoder of stage.run, preceded by the standardisation of its pixels."""
     training = training_of(graph, label, seed)
-    images = images_of(training, stream_above_gb=graph.params.engine.stream_above_gb)
-    encoder = trained(training, images.manifest).encoder
+    manifest = manifest_of(training)
+    encoder = trained(training, manifest).encoder
     assert isinstance(encoder, nn.Module)
-    return Backbone(encoder, mean=images.mean, std=images.std, side=training.spec.augment.crop)
+    mean, std = mean_and_deviation(manifest, raw=training.spec.data.raw)
+    return Backbone(encoder, mean=mean, std=std, side=training.spec.augment.crop)
 
 
 def example_of(model: Backbone, training: Training) -> Tensor:

@@ -190,6 +190,23 @@ def test_a_page_gives_the_verdicts_and_numbers_that_are_kept(page):
             assert set(printed) <= spreads(kept, line["runs"].split()), row
 
 
+def test_every_kept_encoder_is_listed_with_its_numbers():
+    kept = ROOT / "results" / "reference" / "reduced"
+    seeds: dict[str, list[int]] = {}
+    for file in kept.glob("*/runs/pretrain/*/*.pt"):
+        seeds.setdefault(f"pretrain.{file.parent.name}", []).append(int(file.name.split("-")[0]))
+    files = kept.glob("*/runs/evaluate/*/*.json")
+    known = spreads(kept, [f"reduced/evaluate/{file.parent.name}/{file.stem}" for file in files])
+    page = (ROOT / "docs" / "sharing.md").read_text()
+    rows = {row[1]: row[0] for row in re.finditer(r"^\| `(pretrain\..+?)` .*$", page, re.MULTILINE)}
+    assert set(rows) == set(seeds)
+    for label, row in rows.items():
+        assert row.endswith(f"| {min(seeds[label])} to {max(seeds[label])} |")
+        numbers = re.findall(r"[\d.]+ ± [\d.]+", row)
+        assert len(numbers) >= 2
+        assert set(numbers) <= known, row
+
+
 def spreads(kept: Path, runs: list[str]) -> set[str]:
     """Mean ± standard deviation of each metric of each measurement that kept runs are of."""
     found: dict[tuple[str, str], list[float]] = {}

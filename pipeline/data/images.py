@@ -34,10 +34,7 @@ class Images:
         self._held: dict[int, Window | Future] = {}
         self._statistics: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
         self._reader = ThreadPoolExecutor(1)
-        middle = [127.5] * manifest.channels
-        record = {"mean": middle, "std": middle} if raw else (statistics or manifest).record
-        self.mean = torch.tensor(record["mean"], dtype=torch.float32).view(1, -1, 1, 1)
-        self.std = torch.tensor(record["std"], dtype=torch.float32).clamp(min=1.0).view(1, -1, 1, 1)
+        self.mean, self.std = mean_and_deviation(statistics or manifest, raw=raw)
 
     def statistics(self, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Mean and deviation as (1, C, 1, width), copied to the device once."""
@@ -142,6 +139,16 @@ def images_of(
     training_split = open_manifest(training.shards.manifest, data.split)
     manifest = open_manifest((shards or training.shards).manifest, split) if split else training_split
     return Images(manifest, stream_above_gb=stream_above_gb, statistics=training_split, raw=data.raw, on=on)
+
+
+def mean_and_deviation(manifest: Manifest, *, raw: bool) -> tuple[Tensor, Tensor]:
+    """Of each channel (1, C, 1, 1); `raw` ones take pixels to [-1, 1]."""
+    middle = [127.5] * manifest.channels
+    record = {"mean": middle, "std": middle} if raw else manifest.record
+    mean, std = (
+        torch.tensor(record[name], dtype=torch.float32).view(1, -1, 1, 1) for name in ("mean", "std")
+    )
+    return mean, std.clamp(min=1.0)
 
 
 def along(value: Tensor, width: int) -> Tensor:

@@ -45,6 +45,12 @@ class Manifest:
         return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
 
     @property
+    def outline(self) -> dict[str, Any]:
+        """What a network, and the standardisation of its pixels, take from the split."""
+        record = {name: self.record[name] for name in ("count", "shape", "mean", "std")}
+        return {"classes": self.classes, "channels": self.channels, "splits": {self.split: record}}
+
+    @property
     def image_bytes(self) -> int:
         side = self.content.get("side") or USUAL_SIDE
         height, width = self.record["shape"] or (side, side * 3 // 2)

@@ -174,8 +174,13 @@ def _write(
 ) -> None:
     model.to(memory_format=torch.contiguous_format).cpu()
     parts = {name: part.state_dict() for name, part in model.named_children()}
-    identity = {"identity": training.identity, "spec": json.dumps(plain(training.spec)), "commit": commit()}
-    save_tensors(training.weights, {"parts": parts, **identity})
+    origin = {
+        "identity": training.identity,
+        "spec": json.dumps(plain(training.spec)),
+        "data": json.dumps(manifest.outline),
+        "commit": commit(),
+    }
+    save_tensors(training.weights, {"parts": parts, **origin})
     write_json(
         training.record,
         {

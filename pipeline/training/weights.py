@@ -1,11 +1,12 @@
 """Read the weights of a finished training."""
 
+import json
 from typing import Any
 
 import torch
 from torch import nn
 
-from pipeline.data.manifest import Manifest
+from pipeline.data.manifest import Manifest, open_manifest
 from pipeline.objectives import objective_of
 from pipeline.training.checkpoint import load_tensors, reading
 from pipeline.work.identity import Training
@@ -18,6 +19,14 @@ def trained(training: Training, manifest: Manifest) -> nn.Module:
         with reading(training.weights):
             getattr(model, name).load_state_dict(tensors)
     return model.eval()
+
+
+def manifest_of(training: Training) -> Manifest:
+    """What the run's data were, from its weights alone; older ones do not say it, so from its shards."""
+    path, split = training.shards.manifest, training.spec.data.split
+    if (data := load_weights(training).get("data")) is None:
+        return open_manifest(path, split)
+    return Manifest(path.parent, training.shards.name, split, json.loads(data))
 
 
 def load_weights(training: Training) -> dict[str, Any]:

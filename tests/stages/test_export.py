@@ -1,5 +1,6 @@
 """An exported encoder works without this project, and as a backbone of torchvision's detectors."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,14 +8,15 @@ import pytest
 import torch
 
 from pipeline.config.reading import load
-from pipeline.data.images import Images
+from pipeline.data.images import Images, mean_and_deviation
 from pipeline.data.manifest import open_manifest
 from pipeline.data.writer import shard
 from pipeline.export import backbone, export
 from pipeline.log_model import log_model
 from pipeline.tracking.store import Store, connect
+from pipeline.training.checkpoint import load_tensors, save_tensors
 from pipeline.training.run import train
-from pipeline.training.weights import trained
+from pipeline.training.weights import manifest_of, trained
 from pipeline.work.graph import Graph
 
 RUN = "pretrain.mnist-filters-c"
@@ -38,12 +40,13 @@ def graph(workplace):
 def test_three_lines_of_plain_torch_give_the_encoders_features_of_pictures_of_any_size(
     graph, tmp_path, capsys
 ):
-    export(graph, RUN, 0)
-    path = (tmp_path / "project" / capsys.readouterr().out.strip()).resolve()
     training = graph.training("pretrain", "mnist-filters-c", 0)
     manifest = open_manifest(training.shards.manifest, "train")
     images = Images(manifest, stream_above_gb=0, raw=True)
     encoder = trained(training, manifest).encoder
+    shutil.rmtree("data")  # the weights alone are needed
+    export(graph, RUN, 0)
+    path = (tmp_path / "project" / capsys.readouterr().out.strip()).resolve()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     pictures = [torch.rand(size) for size in ((1, 1, 28, 28), (5, 1, 41, 37), (2, 1, 225, 300))]
@@ -52,6 +55,21 @@ def test_three_lines_of_plain_torch_give_the_encoders_features_of_pictures_of_an
     with torch.inference_mode():
         expected = [encoder((255 * each - images.mean) / images.std) for each in pictures]
     torch.testing.assert_close(torch.load(elsewhere / "features.pt"), expected)
+
+
+def test_weights_say_what_they_were_trained_on_and_older_ones_ask_the_shards(graph):
+    training = graph.training("pretrain", "mnist-filters-c", 0)
+    manifest = open_manifest(training.shards.manifest, "train")
+    assert manifest_of(training).outline == manifest.outline
+    said, own = mean_and_deviation(manifest_of(training), raw=False), Images(manifest, stream_above_gb=0)
+    torch.testing.assert_close(said, (own.mean, own.std), rtol=0, atol=0)
+    content = load_tensors(training.weights)
+    del content["data"]
+    save_tensors(training.weights, content)
+    assert manifest_of(training).content == manifest.content
+    shutil.rmtree("data")
+    with pytest.raises(ValueError, match="manifest.json is missing; make it: python -m pipeline.shard mnist"):
+        manifest_of(training)
 
 
 def test_mlflow_loads_an_encoder_that_was_logged_to_its_run(graph, monkeypatch, capsys):
