@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, pad, relu
+from torch.nn.functional import conv_transpose2d, max_pool2d, pad, relu
 
 from pipeline.config.layer_notation import Conv, Full, Layer, Pool
 from pipeline.models.layers import Classifier
@@ -25,8 +25,8 @@ def hard_pool(x: Tensor, size: int, *, beta: float) -> tuple[Tensor, Tensor]:
 
 
 def hard_unpool(what: Tensor, where: Tensor, size: int, shape: Sequence[int]) -> Tensor:
-    empty = what.new_zeros(len(what), what.shape[1] * shape[0] * shape[1])
-    return maps_of(empty.scatter(1, where, flat(what)), what.shape[1], shape)
+    values = what.new_zeros(len(what), what.shape[1] * shape[0] * shape[1])
+    return maps_of(values.scatter_(1, where, flat(what)), what.shape[1], shape)
 
 
 def flat(x: Tensor) -> Tensor:
@@ -151,6 +151,18 @@ def norm(channels: int, eps: float | None) -> nn.Module:
     return nn.Identity() if eps is None else nn.BatchNorm2d(channels, eps=eps)
 
 
+class ToImage(nn.Conv2d):
+    """A convolution to few channels, computed as the transposed one.
+
+    Torch takes a fifth of the time for its gradients on a CPU: a sixth of a training's time on MNIST.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.padding, tuple)
+        padding = [side - 1 - below for side, below in zip(self.kernel_size, self.padding, strict=True)]
+        return conv_transpose2d(x, self.weight.transpose(0, 1).flip(2, 3), self.bias, padding=padding)
+
+
 class Decoder(nn.Module):
     """The encoder's mirror; a ReLU after every convolution but the last, which outputs the image."""
 
@@ -159,9 +171,10 @@ class Decoder(nn.Module):
         self.layers, self.pooling = encoder.layers[::-1], encoder.pooling
         widths = encoder.widths[::-1]
         kernels = [layer.kernel for layer in self.layers if isinstance(layer, Conv)]
+        types = [*[nn.Conv2d] * (len(kernels) - 1), ToImage]
         self.convs = nn.ModuleList(
-            nn.Conv2d(width, below, kernel, padding=kernel // 2)
-            for width, below, kernel in zip(widths, widths[1:], kernels, strict=False)
+            of(width, below, kernel, padding=kernel // 2)
+            for of, width, below, kernel in zip(types, widths[:-1], widths[1:], kernels, strict=True)
         )
         self.norms = nn.ModuleList(norm(below, encoder.eps) for below in widths[1:-1])
         self.norms.append(nn.Identity())

@@ -38,6 +38,20 @@ STL = (
 )
 
 
+@pytest.mark.parametrize(("outputs", "kernel"), [(1, 5), (3, 3)])
+def test_the_convolution_to_the_image_is_torchs_in_value_and_gradients(outputs, kernel):
+    torch.manual_seed(0)
+    ours, torchs = (of(8, outputs, kernel, padding=kernel // 2) for of in (swwae.ToImage, nn.Conv2d))
+    torchs.load_state_dict(ours.state_dict())
+    found = []
+    for layer in (ours, torchs):
+        x = torch.arange(2 * 8 * 9 * 7.0).view(2, 8, 9, 7).sin().requires_grad_()
+        y = layer(x)
+        y.square().sum().backward()
+        found.append([y, x.grad, layer.weight.grad, layer.bias.grad])
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
 def drawn(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
