@@ -23,6 +23,11 @@ PARTS = ("pipeline", "profiles", "Snakefile", "dvc.yaml", "params.yaml", ".dvcig
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("graph") is None)
+
+
 def both(epochs: int) -> dict[str, int]:
     """The same cap for both stages."""
     return {"pretrain": epochs, "finetune": epochs}

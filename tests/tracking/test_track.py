@@ -26,9 +26,20 @@ from pipeline.work.graph import Graph
 SECRET = "mysql://reader:hunter2@db.example.org/runs"
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """The file of a new store, which takes MLflow a second."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+        Store(connect())
+    return file
+
+
 @pytest.fixture
-def store(workplace, monkeypatch):
+def store(empty, workplace, monkeypatch):
     """A new store with a new address, since MLflow keeps one open for every address."""
+    shutil.copy(empty, workplace / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/mlflow.db")
     return Store(connect())
 
