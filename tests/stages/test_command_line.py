@@ -25,6 +25,27 @@ def test_conda_users_get_what_pyproject_asks_for_in_the_locks_versions():
     assert f"python{project['project']['requires-python']}" in conda["dependencies"]
 
 
+def test_the_oldest_python_is_the_same_everywhere_and_make_refuses_an_older_one(tmp_path):
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = wanted.removeprefix(">=")
+    for page in ("README.md", "docs/index.md", "docs/paper-scale.md", "Makefile"):
+        assert f"Python {oldest} or later" in (ROOT / page).read_text()
+    *major, last = map(int, oldest.split("."))
+    older = tmp_path / "older"
+    older.write_text(
+        "#!/bin/sh\n"
+        f"exec {sys.executable} -c 'import sys; sys.version_info = {(*major, last - 1)}; exec(sys.argv[1])' \"$2\"\n"
+    )
+    older.chmod(0o755)
+    files = ("Makefile", "pyproject.toml", "uv.lock")
+    for name in files:
+        shutil.copy(ROOT / name, tmp_path)
+    done = command("make", "env", f"PYTHON={older}", folder=tmp_path, check=False)
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"Python {oldest} or later is needed: make PYTHON=")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([*files, "older"])
+
+
 def test_every_import_is_a_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     named = {re.split(r"[>=]", each)[0] for each in project["project"]["dependencies"]}
