@@ -4,6 +4,7 @@ A trial is a run like any other, with its own key, so earlier trials are not rep
 """
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -118,13 +119,12 @@ def table(lines: list[dict[str, Any]]) -> str:
     """Format as a table: one row per value, one column per seed; a mean where all seeds were tried."""
     seeds = sorted({int(line["seed"]) for line in lines})
     scores = {(line["value"], int(line["seed"])): float(line["score"]) for line in lines}
+    head = [lines[0]["setting"], *(f"{lines[0]['metric']}, seed {seed}" for seed in seeds)]
     rows = []
     for value in dict.fromkeys(line["value"] for line in lines):
-        tried = [scores[value, seed] for seed in seeds if (value, seed) in scores]
-        cells = [f"{scores[value, seed]:.2f}" if (value, seed) in scores else "" for seed in seeds]
-        mean = f"{statistics.fmean(tried):.2f}" if len(tried) == len(seeds) else ""
-        rows.append([value, *cells, mean] if len(seeds) > 1 else [value, *cells])
-    head = [lines[0]["setting"], *(f"{lines[0]['metric']}, seed {seed}" for seed in seeds)]
+        numbers = [scores.get((value, seed), math.nan) for seed in seeds]
+        numbers += [statistics.fmean(numbers)] if len(seeds) > 1 else []
+        rows.append([value, *("" if math.isnan(number) else f"{number:.2f}" for number in numbers)])
     return grid([*head, "mean"] if len(seeds) > 1 else head, rows)
 
 
