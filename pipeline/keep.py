@@ -1,7 +1,8 @@
 """keep: copy tables with their claims, records and encoders to results/reference/<scale>/<paper>.
 
-Records contain metrics, run, machine and commit. Encoders that kept fine-tunings start from are kept, too;
-images are not. `python -m pipeline.reuse` copies all of it back to where the graph looks for it.
+Records contain metrics, run, machine and commit. Encoders that kept fine-tunings start from are kept, too,
+each with one paper; images are not. `python -m pipeline.reuse` copies all of it back to where the graph
+looks for it.
 """
 
 import io
@@ -57,10 +58,12 @@ def keep(graph: Graph, name: str) -> None:
     verdicts = claims.lines(graph, paper, partly=True)
     records = [work.metrics for work in measured.values()] + [work.record for work in trainings.values()]
     texts |= {kept(place, _identity(work)): text_of(work) for work in records if work.exists()}
+    others = [each for each in place.parent.glob("*") if each != place]
     contents = {
         kept(place, identity).with_suffix(".pt"): encoder_of(*pair)
         for identity, pair in encoders.items()
         if pair[1].weights.exists()
+        and not any(kept(other, identity).with_suffix(".pt").exists() for other in others)
     }
     shutil.rmtree(place, ignore_errors=True)
     write_lines(place / f"{claims.NAME}.csv", claims.COLUMNS, verdicts)

@@ -182,6 +182,21 @@ def test_keeping_a_paper_replaces_what_was_kept_of_it(workplace):
     assert len(list((place / "runs" / "pretrain").glob("mnist-cae-*/*.json"))) == 9
 
 
+def test_an_encoder_that_another_paper_keeps_is_not_kept_twice(workplace):
+    graph = Graph(load(scale="reduced"))
+    finished(graph, "masci2011")
+    keep(graph, "masci2011")
+    place = workplace / "results" / "reference" / "reduced" / "masci2011"
+    assert len(list(place.rglob("mnist-cae-3/*.pt"))) == 3
+    place.rename(place.with_name("zhao2016"))
+    keep(graph, "masci2011")
+    assert list(place.rglob("*.pt")) == []
+    assert len(list(place.rglob("pretrain/mnist-cae-3/*.json"))) == 3
+    shutil.rmtree(workplace / "results" / "runs")
+    reuse(graph)
+    assert all(each.weights.exists() for each in graph.trainings("pretrain", "mnist-cae-3"))
+
+
 def test_a_table_alone_is_kept_with_its_claims_beside_those_kept_before(workplace):
     graph = Graph(load(scale="reduced"))
     finished(graph, "masci2011")
