@@ -45,12 +45,12 @@ def asked(scale: str, name: str) -> list[tuple[str, str | None]]:
 
 def compared(graph: Graph, label: str, metric: str | None) -> Iterator[list[str]]:
     """Yield a row for each seed measured here and each metric."""
-    files = [
-        file
+    files = {  # by seed and key: several papers may keep a run
+        file.name: file
         for place in sorted((KEPT / graph.params.scale).glob("*"))
         for file in sorted(kept(place, f"{graph.params.scale}/evaluate/{label}/any").parent.glob("*.json"))
-    ]
-    records = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
+    }
+    records = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files.values()]
     here = [measurement for measurement in graph.measurements(label) if measurement.metrics.exists()]
     if len(records) < 2:
         return

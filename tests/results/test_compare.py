@@ -1,6 +1,7 @@
 """A user's rerun is judged by the spread of the kept runs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -52,6 +53,11 @@ def test_a_rerun_in_the_band_is_said_to_be(graph, capsys):
     assert rows(capsys.readouterr().out) == [
         [LABEL, "0", "accuracy", "66.00", "70.00 ± 1.00 (n=3)", "65.03 to 74.97", "inside"]
     ]
+
+
+def test_a_run_that_two_papers_keep_counts_once(graph, capsys):
+    shutil.copytree(KEPT / "reduced" / "dong2017", KEPT / "reduced" / "dong2016")
+    test_a_rerun_in_the_band_is_said_to_be(graph, capsys)
 
 
 def test_a_rerun_out_of_the_band_says_how_far_and_ends_with_1(graph, capsys):
