@@ -53,7 +53,7 @@ class TestKept:
         there = {file.stem for file in place.glob("*.csv")} - {"claims"}
         assert there <= set(facts.tables)
         for name in there:
-            layout, found = facts.tables[name], lines(place / f"{name}.csv")
+            layout, found = facts.tables[name].at(place.parent.name), lines(place / f"{name}.csv")
             assert [(line["row"], line["column"]) for line in found] == [cell[:2] for cell in layout.cells()]
             assert (place / f"{name}.md").read_text().startswith("## ")
             for line, (_, _, cell) in zip(found, layout.cells(), strict=True):
