@@ -8,6 +8,7 @@ runs in this process.
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -105,6 +106,7 @@ class Server:
         import numpy  # noqa: F401
         import torch._dynamo  # noqa: F401  # which torch's optimisers import: 1.2 s
 
+        gc.freeze()  # else each fork would collect, and so copy, what was imported
         length, streams, *_ = socket.recv_fds(client, LENGTH, 3)
         left, request = int.from_bytes(length, "big"), b""
         while left and (part := client.recv(left)):  # no further: signals may follow

@@ -143,6 +143,15 @@ def test_a_fork_sees_the_callers_environment_not_the_servers(workplace, monkeypa
     assert "Traceback" in done.stderr
 
 
+def test_a_forks_collector_does_not_visit_what_the_server_imported(workplace):
+    said = "import gc; print(len(gc.get_objects()), gc.get_freeze_count())"
+    (workplace / "pipeline" / "count.py").write_text(said)
+    with holding_torch():
+        done = command(sys.executable, "-m", "pipeline.runner.worker", "count", folder=workplace)
+    visited, left_alone = map(int, done.stdout.split())
+    assert left_alone > 20 * visited
+
+
 @compiled
 def test_forks_compile_once(workplace, tmp_path):
     set_params(workplace, engine__convolution="winograd", engine__precision="fp32", scales__smoke__width=16)
