@@ -97,14 +97,12 @@ def pack(path: Path, name: str, files: list[Path], texts: dict[str, str]) -> Non
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
-        contents = {
-            **{str(file): file.read_bytes() for file in files},
-            **{k: t.encode() for k, t in texts.items()},
-        }
-        for member in sorted(contents):
-            info = tarfile.TarInfo(f"{name}/{member}")
-            info.size = len(contents[member])
-            archive.addfile(info, io.BytesIO(contents[member]))
+        for member in sorted([*map(str, files), *texts]):
+            info, text = tarfile.TarInfo(f"{name}/{member}"), texts.get(member)
+            with Path(member).open("rb") if text is None else io.BytesIO(text.encode()) as content:
+                info.size = content.seek(0, io.SEEK_END)
+                content.seek(0)
+                archive.addfile(info, content)
 
 
 def main() -> None:
