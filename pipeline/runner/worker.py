@@ -106,7 +106,6 @@ class Server:
         import numpy  # noqa: F401
         import torch._dynamo  # noqa: F401  # which torch's optimisers import: 1.2 s
 
-        gc.freeze()  # else each fork would collect, and so copy, what was imported
         length, streams, *_ = socket.recv_fds(client, LENGTH, 3)
         left, request = int.from_bytes(length, "big"), b""
         while left and (part := client.recv(left)):  # no further: signals may follow
@@ -129,6 +128,7 @@ class Server:
         """Run the stage in the fork and exit."""
         from pipeline.system.files import COMPILED  # imported here, since clients do not need it
 
+        gc.freeze()  # else the fork's collector would visit, and so copy, what was imported
         code = 1
         try:
             if sys.platform == "linux":

@@ -70,7 +70,7 @@ def test_a_value_that_the_graph_derives_is_shown():
 
 
 def test_a_default_that_is_written_and_a_choice_without_options_are_shown():
-    found = shown("finetune.mnist-100-lambda-00")
+    found = shown("finetune.mnist-600-lambda-00")
     assert found["objective.swwae.l2rec"].startswith("0 -> 0 ")
     assert found["schedule"].startswith("constant -> constant ")
     assert shown("pretrain.vgg")["objective"].startswith("classify -> classify ")
