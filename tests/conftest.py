@@ -53,8 +53,8 @@ def set_params(folder: Path, **changes) -> None:
     import yaml
 
     path = folder / "params.yaml"
-    of_runs = not {name.split("__")[0] for name in changes}.isdisjoint(STAGES)
-    document = params_of(folder) if of_runs else read_yaml(path)  # half as long, and as long to read
+    of_runs = any(name.split("__")[0] in STAGES for name in changes)
+    document = params_of(folder) if of_runs else read_yaml(path)  # with `like`, a quarter of the text to read
     for name, value in changes.items():
         *parents, last = name.split("__")
         place = document

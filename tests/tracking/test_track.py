@@ -195,9 +195,8 @@ def test_a_store_that_is_moved_keeps_its_artefacts(tracked, tmp_path, monkeypatc
     for part in ("mlflow.db", "mlruns"):
         shutil.move(tracked / part, moved / part)
     monkeypatch.chdir(moved)
-    client = MlflowClient(
-        f"sqlite:///{moved}/mlflow.db"
-    )  # new to this process: MLflow keeps a store by its address
+    # absolute, so new to this process: MLflow keeps a store by its address
+    client = MlflowClient(f"sqlite:///{moved}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("pretrain").experiment_id])
     assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["run.json"]
     assert Path(client.download_artifacts(run.info.run_id, "run.json")).read_text() == "{}"
