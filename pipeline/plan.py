@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,15 +14,13 @@ from snakemake.logging import LogEvent
 
 from pipeline import papers
 from pipeline.config.params import Engine
-from pipeline.config.reading import load
 from pipeline.config.runs import STAGES
 from pipeline.datasets import SOURCES
 from pipeline.planning.cost import BEGINNING, Job, cost, longest, raw
 from pipeline.results import claims
 from pipeline.results.rendering import renderings
 from pipeline.results.tables import grid
-from pipeline.runner.cli import exit_code_of
-from pipeline.system import progress
+from pipeline.runner.cli import begun, exit_code_of
 from pipeline.system.files import RESULTS, read_json
 from pipeline.system.progress import lasting
 from pipeline.work.graph import Graph
@@ -46,7 +45,7 @@ def jobs(targets: list[str], scale: str) -> list[Job]:
         ResourceSettings,
     )
 
-    planned = Planned()
+    planned, on_sigterm = Planned(), signal.getsignal(signal.SIGTERM)
     # as profiles/default says to snakemake
     settings = DAGSettings(targets=set(targets), rerun_triggers={RerunTrigger.MTIME})
     execution = ExecutionSettings(ignore_incomplete=True, lock=False)
@@ -65,6 +64,7 @@ def jobs(targets: list[str], scale: str) -> list[Job]:
             raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}") from None
         finally:
             logging.disable(disabled)
+            signal.signal(signal.SIGTERM, on_sigterm)  # Snakemake's own ends none but its scheduler
     return planned.jobs
 
 
@@ -129,9 +129,8 @@ def undecidable(graph: Graph, left: Iterable[Job]) -> dict[str, list[str]]:
 
 def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
     """Return the plan as JSON values."""
-    params = load(scale=scale)
+    params = begun(scale)
     papers.check(params)
-    progress.every = params.engine.log_seconds
     graph, left = Graph(params), jobs(targets, params.scale)
     from pipeline.compute.device import device_at_hand
     from pipeline.planning.rehearsal import Rehearsal

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,17 @@ def test_a_measure_of_images_that_show_an_object_is_estimated(workplace, protoco
     set_params(workplace, scales__smoke__side=32)
     measurement = Graph(load()).measurement(f"pretrain.imagenet-animal.{protocol}", 0)
     assert Rehearsal(load().engine).measuring(measurement).flops > 0
+
+
+def test_a_plan_ends_by_sigterm(workplace):
+    words = [sys.executable, "-m", "pipeline.plan", "all"]
+    with subprocess.Popen(words, cwd=workplace, stderr=subprocess.PIPE, text=True) as process:
+        while "rehearsed" not in (line := process.stderr.readline()):
+            assert line
+        process.terminate()
+        *_, said = process.stderr
+        assert process.wait() == 130
+        assert said.startswith("plan: stopped")
 
 
 def test_snakemakes_refusals_are_one_line(workplace):
