@@ -19,6 +19,7 @@ from pipeline.config.typed import plain
 from pipeline.keep import keep
 from pipeline.results import claims
 from pipeline.results.kept import reuse
+from pipeline.results.page.parts import Shelf
 from pipeline.results.rendering import Rendering
 from pipeline.results.tables import table
 from pipeline.training.checkpoint import load_tensors
@@ -244,6 +245,20 @@ def test_kept_results_are_restored_and_not_made_again(workplace):
     start.record.write_text("mine")
     assert reuse(graph) == 0
     assert start.record.read_text() == "mine"
+
+
+def test_reused_results_are_shown_as_kept(workplace):
+    graph = Graph(load(scale="reduced"))
+    finished(graph, "masci2011")
+    for each in set(measurements(graph, "table1")) - set(measurements(graph, "table2")):
+        each.metrics.unlink()  # claims are kept as far as they were tried
+    keep(graph, "masci2011/table2")
+    for made_here in ("runs", "masci2011"):
+        shutil.rmtree(workplace / "results" / made_here)
+    reuse(graph)
+    parts = Shelf(graph.params).parts("masci2011", papers.papers()["masci2011"])
+    assert {part.name for part in parts if part.state == "kept"} == {"Claims", "Table 2"}
+    assert "outdated" not in {part.state for part in parts}
 
 
 def test_finished_runs_are_kept_before_the_table_is_complete(workplace, capsys):

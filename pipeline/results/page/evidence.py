@@ -86,9 +86,10 @@ class Evidence:
         found = []
         for scale in dict.fromkeys([*self.scales, *([made_at] if lines else [])]):
             kept = KEPT / scale / rendering.paper / file.name
-            if lines and scale == made_at:
+            copied = read_lines(kept) if file.suffix == ".csv" else []
+            if lines and scale == made_at and lines != copied:  # `reuse` puts the kept one in its place
                 found.append(self._settled(rendering, scale, lines, file, state="made"))
-            elif file.suffix == ".csv" and (copied := read_lines(kept)):
+            elif copied:
                 found.append(self._settled(rendering, scale, copied, kept, state="kept"))
             elif partial := self._partial(rendering, scale):
                 found.append(Version(scale=scale, lines=partial, state="partial"))
