@@ -13,7 +13,7 @@ from typing import Any
 from snakemake.logging import LogEvent
 
 from pipeline import papers
-from pipeline.config.params import Engine
+from pipeline.config.params import Engine, Params
 from pipeline.config.runs import STAGES
 from pipeline.datasets import SOURCES
 from pipeline.planning.cost import BEGINNING, Job, cost, longest, raw
@@ -64,7 +64,7 @@ def jobs(targets: list[str], scale: str) -> list[Job]:
             raise ValueError(f"snakemake cannot plan {' '.join(targets)}: {reason}") from None
         finally:
             logging.disable(disabled)
-            signal.signal(signal.SIGTERM, on_sigterm)  # Snakemake's own ends none but its scheduler
+            signal.signal(signal.SIGTERM, on_sigterm)  # Snakemake's would stop its scheduler alone
     return planned.jobs
 
 
@@ -127,10 +127,8 @@ def undecidable(graph: Graph, left: Iterable[Job]) -> dict[str, list[str]]:
     return {paper: names for paper, names in by_paper.items() if names}
 
 
-def plan(targets: list[str], scale: str | None, cores: int) -> dict[str, Any]:
+def plan(params: Params, targets: list[str], cores: int) -> dict[str, Any]:
     """Return the plan as JSON values."""
-    params = begun(scale)
-    papers.check(params)
     graph, left = Graph(params), jobs(targets, params.scale)
     from pipeline.compute.device import device_at_hand
     from pipeline.planning.rehearsal import Rehearsal
@@ -247,7 +245,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     def act() -> None:
-        result = plan(arguments.target, arguments.scale, arguments.cores)
+        params = begun(arguments.scale)
+        papers.check(params)
+        result = plan(params, arguments.target, arguments.cores)
         print(
             json.dumps(result, indent=1) if arguments.json else text(result),
             end="\n" if arguments.json else "",

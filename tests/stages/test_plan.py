@@ -61,7 +61,7 @@ def test_a_plan_says_how_much_memory_trainings_took_here(workplace):
 def test_a_plan_has_the_jobs_that_are_left_and_their_work(workplace, monkeypatch):
     keep_only(workplace, "table6")
     monkeypatch.setattr("pipeline.planning.rehearsal.SECONDS", 0.0)
-    planned = plan.plan(["results/table6.csv"], None, 2)
+    planned = plan.plan(load(), ["results/table6.csv"], 2)
     jobs = [Job(**job) for job in planned["jobs"]]
     stages = [job.stage for job in jobs]
     assert {stage: stages.count(stage) for stage in stages} == {
@@ -170,7 +170,8 @@ def test_a_measure_of_images_that_show_an_object_is_estimated(workplace, protoco
 
 
 def test_a_plan_ends_by_sigterm(workplace):
-    words = [sys.executable, "-m", "pipeline.plan", "all"]
+    set_params(workplace, engine__log_seconds=0)
+    words = [sys.executable, "-m", "pipeline.plan", "results/table6.csv"]
     with subprocess.Popen(words, cwd=workplace, stderr=subprocess.PIPE, text=True) as process:
         while "rehearsed" not in (line := process.stderr.readline()):
             assert line
